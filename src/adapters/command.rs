@@ -1,0 +1,105 @@
+//! Running other programs: fixed environment, no stdin, captured output, one error type.
+
+use std::{ffi::OsStr, path::Path, process::Stdio};
+
+/// A program that could not be run, or that said no.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// It could not be started.
+    #[error("cannot run {program}")]
+    Start {
+        /// Which.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It ended with a bad status.
+    #[error("{program} ended with {status}: {stderr}")]
+    Status {
+        /// Which.
+        program: String,
+        /// `exit status: 100`, `signal: 9 (SIGKILL)`.
+        status: String,
+        /// The last lines of its standard error, or of its output when that is empty.
+        stderr: String,
+    },
+}
+
+/// A program to run: absolute environment, standard input closed, output captured.
+#[derive(Debug)]
+pub struct Command {
+    program: String,
+    inner: tokio::process::Command,
+}
+
+impl Command {
+    /// `program` is looked up in the fixed system path only.
+    #[must_use]
+    #[allow(clippy::disallowed_methods)] // this is the adapter
+    pub fn new(program: &str) -> Self {
+        let mut inner = tokio::process::Command::new(program);
+        inner
+            .env_clear()
+            .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+            .env("LC_ALL", "C.UTF-8")
+            .env("HOME", "/root")
+            .stdin(Stdio::null())
+            .kill_on_drop(true);
+        Self { program: program.to_owned(), inner }
+    }
+
+    /// Adds one argument.
+    #[must_use]
+    pub fn arg(mut self, arg: impl AsRef<OsStr>) -> Self {
+        self.inner.arg(arg);
+        self
+    }
+
+    /// Adds arguments.
+    #[must_use]
+    pub fn args<S: AsRef<OsStr>>(mut self, args: impl IntoIterator<Item = S>) -> Self {
+        self.inner.args(args);
+        self
+    }
+
+    /// Adds an environment variable.
+    #[must_use]
+    pub fn env(mut self, key: &str, value: impl AsRef<OsStr>) -> Self {
+        self.inner.env(key, value);
+        self
+    }
+
+    /// Runs in another directory.
+    #[must_use]
+    pub fn current_dir(mut self, dir: &Path) -> Self {
+        self.inner.current_dir(dir);
+        self
+    }
+
+    /// Runs it to its end and returns what it printed.
+    pub async fn output(mut self) -> Result<String, CommandError> {
+        let out = self
+            .inner
+            .output()
+            .await
+            .map_err(|source| CommandError::Start { program: self.program.clone(), source })?;
+        let stdout = String::from_utf8_lossy(&out.stdout).into_owned();
+        if out.status.success() {
+            return Ok(stdout);
+        }
+        let stderr = String::from_utf8_lossy(&out.stderr);
+        let said = if stderr.trim().is_empty() { stdout.as_str() } else { &stderr };
+        Err(CommandError::Status {
+            program: self.program,
+            status: out.status.to_string(),
+            stderr: last_lines(said, 5),
+        })
+    }
+}
+
+/// The last `count` non-empty lines, joined with `; `.
+#[must_use]
+pub fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    lines[lines.len().saturating_sub(count)..].join("; ")
+}

@@ -1,0 +1,10 @@
+//! Everything that touches the world, one file or folder per outside thing.
+
+pub mod apt;
+pub mod clock;
+pub mod command;
+pub mod containers;
+pub mod node;
+pub mod slots;
+pub mod state_file;
+pub mod systemd;

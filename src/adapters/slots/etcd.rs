@@ -1,0 +1,4 @@
+//! etcd
+/// etcd
+#[derive(Clone, Debug)]
+pub struct EtcdStore;

@@ -1,0 +1,4 @@
+//! local
+/// local
+#[derive(Clone, Debug)]
+pub struct LocalStore;

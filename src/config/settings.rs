@@ -1,0 +1,102 @@
+//! Validated settings: what the rest of the program may rely on.
+
+use std::time::Duration;
+
+use crate::core::window::Schedule;
+
+/// How far lockkeeper goes with this machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// Check and stage; never touch the machine. The default.
+    Off,
+    /// Apply and reboot, one machine on its own (the lock is a local file).
+    Reboot,
+    /// Apply and reboot under a slot of the group in etcd.
+    EtcdLock,
+}
+
+/// Everything configurable, validated.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// `strategy`
+    pub strategy: Strategy,
+    /// `[check]`
+    pub check: Check,
+    /// `[lock]`
+    pub lock: Lock,
+    /// `[etcd]`
+    pub etcd: Etcd,
+    /// `[drain]`
+    pub drain: Drain,
+    /// `[reboot]`
+    pub reboot: Reboot,
+    /// `[verify]`
+    pub verify: Verify,
+    /// `[schedule]`, `[[window]]`, `[[freeze]]`
+    pub schedule: Schedule,
+    /// `[workloads]`
+    pub workloads: Workloads,
+}
+
+/// `[check]`: asking the channel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// `first`: first check this long after the agent starts (default 7m).
+    pub first: Duration,
+    /// `interval`: time between checks (default 45m; at least 10s).
+    pub interval: Duration,
+    /// `spread`: each delay varies by up to this much either way (default 5m; less than interval and first... or clipped at zero).
+    pub spread: Duration,
+}
+
+/// `[lock]`: the reboot lock.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lock {
+    /// `group`: `^[a-zA-Z0-9.-]+$` (default `default`).
+    pub group: String,
+    /// `settle`: nobody is admitted for this long after an unlock (default 0s; etcd's minimum lease is about 2 s).
+    pub settle: Duration,
+}
+
+/// `[etcd]`: used with strategy `etcd-lock`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Etcd {
+    /// `endpoints`: `http://host:port`, at least one (default `http://127.0.0.1:2379`).
+    pub endpoints: Vec<String>,
+    /// `prefix`: default `/lockkeeper/v1`.
+    pub prefix: String,
+    /// `timeout`: deadline of one request (default 5s).
+    pub timeout: Duration,
+}
+
+/// `[drain]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Drain {
+    /// `wait`: time between publishing "draining" and the first disruption (default 5s).
+    pub wait: Duration,
+}
+
+/// `[reboot]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reboot {
+    /// `timeout`: a requested reboot that has not happened after this long is requested again (default 10m).
+    pub timeout: Duration,
+}
+
+/// `[verify]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Verify {
+    /// `grace`: what systemd and the engines bring back by themselves is awaited this long before lockkeeper starts it (default 60s).
+    pub grace: Duration,
+    /// `settle`: the node must be healthy without a break for this long (default 30s).
+    pub settle: Duration,
+    /// `timeout`: not healthy after this long = the update failed (default 10m; more than settle).
+    pub timeout: Duration,
+}
+
+/// `[workloads]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Workloads {
+    /// `ignore`: unit or container names (glob `*`) that are neither restored nor verified.
+    pub ignore: Vec<String>,
+}

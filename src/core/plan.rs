@@ -1,0 +1,132 @@
+//! The plan: an exact set of package versions, and its identity.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// Identity of a plan: the SHA-256 of its canonical set, 64 lower-case hex digits.
+///
+/// With the distribution's own archives there is no release version; two nodes run the same release
+/// exactly when their plans have the same digest.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct PlanId(String);
+
+/// The text is not 64 lower-case hex digits.
+#[derive(Debug, thiserror::Error)]
+#[error("\"{0}\" is not a plan id (64 lower-case hex digits)")]
+pub struct BadPlanId(String);
+
+impl PlanId {
+    /// The identity of a set of changes; the order they are listed in does not matter.
+    #[must_use]
+    pub fn of(packages: &[PackageChange]) -> Self {
+        let mut lines: Vec<String> = packages
+            .iter()
+            .map(|p| format!("{}:{}={} {}\n", p.name, p.arch, p.to, p.sha256))
+            .collect();
+        lines.sort();
+        let mut hash = Sha256::new();
+        for line in &lines {
+            hash.update(line.as_bytes());
+        }
+        Self(hex(&hash.finalize()))
+    }
+
+    /// Takes text from outside.
+    ///
+    /// # Errors
+    /// When it is not 64 lower-case hex digits.
+    pub fn parse(text: &str) -> Result<Self, BadPlanId> {
+        let ok = text.len() == 64 && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        if ok { Ok(Self(text.to_owned())) } else { Err(BadPlanId(text.to_owned())) }
+    }
+
+    /// The whole id.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The first twelve digits, for people.
+    #[must_use]
+    pub fn short(&self) -> &str {
+        &self.0[..12]
+    }
+}
+
+impl fmt::Display for PlanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for PlanId {
+    type Error = BadPlanId;
+    fn try_from(text: String) -> Result<Self, BadPlanId> {
+        Self::parse(&text)
+    }
+}
+
+impl From<PlanId> for String {
+    fn from(id: PlanId) -> Self {
+        id.0
+    }
+}
+
+/// One package of a plan.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PackageChange {
+    /// Binary package name, without architecture.
+    pub name: String,
+    /// Debian architecture (`amd64`, `all`, …).
+    pub arch: String,
+    /// Version installed now; `None` for a new dependency.
+    pub from: Option<String>,
+    /// Version the plan installs.
+    pub to: String,
+    /// SHA-256 of the .deb as the signed index gives it, lower-case hex.
+    pub sha256: String,
+    /// Size of the .deb in bytes.
+    pub size: u64,
+    /// Where it comes from, as apt names it (`Debian-Security:12/stable-security`).
+    pub origin: String,
+}
+
+/// What a node should install.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Plan {
+    /// Digest of `packages`.
+    pub id: PlanId,
+    /// Every package that changes, sorted by name.
+    pub packages: Vec<PackageChange>,
+}
+
+impl Plan {
+    /// Makes the plan of a non-empty set; `None` for an empty one.
+    #[must_use]
+    pub fn new(mut packages: Vec<PackageChange>) -> Option<Self> {
+        if packages.is_empty() {
+            return None;
+        }
+        packages.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
+        Some(Self { id: PlanId::of(&packages), packages })
+    }
+
+    /// Bytes to download.
+    #[must_use]
+    pub fn download_bytes(&self) -> u64 {
+        self.packages.iter().map(|p| p.size).sum()
+    }
+}
+
+/// Lower-case hex of bytes.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    use fmt::Write;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, b| {
+        let _ = write!(text, "{b:02x}");
+        text
+    })
+}

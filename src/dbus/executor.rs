@@ -1,0 +1,80 @@
+//! The executor's D-Bus interface `org.lockkeeper1.Executor`: its documents and the client side.
+//!
+//! Each document travels as one JSON text: the two programs come from one package, and a text shows
+//! up readable in `busctl monitor`.
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::{health::Evidence, plan::Plan};
+
+/// Answer of `Check`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckReport {
+    /// What to install; `None` when the node is up to date.
+    pub plan: Option<Plan>,
+    /// Is a reboot pending already (for whatever reason)?
+    pub reboot: Evidence,
+}
+
+/// Answer of `Apply`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome")]
+pub enum ApplyReport {
+    /// Every package of the plan is installed and configured.
+    Applied,
+    /// Nothing was changed: the stage is gone or damaged, another package manager is at work, …
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// The system was, or may have been, changed, and the plan is not fully installed.
+    Failed {
+        /// What apt, dpkg or the transaction runner said, short.
+        reason: String,
+    },
+}
+
+/// Answer of `Reboot`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome")]
+pub enum RebootReport {
+    /// logind took the request: the reboot happens now or a little later.
+    Accepted,
+    /// The boot id given is not the running one: that reboot has happened already.
+    AlreadyHappened,
+    /// logind or an inhibitor said no: no reboot is under way.
+    Refused {
+        /// By whom and why.
+        reason: String,
+    },
+}
+
+/// The executor as the agent calls it.
+#[zbus::proxy(
+    interface = "org.lockkeeper1.Executor",
+    default_service = "org.lockkeeper1.Executor",
+    default_path = "/org/lockkeeper1/Executor"
+)]
+pub trait Executor {
+    /// Refreshes private package lists and says what to install: a [`CheckReport`].
+    fn check(&self) -> zbus::Result<String>;
+    /// Downloads, verifies and publishes the stage of a plan that `Check` has answered. Idempotent.
+    fn stage(&self, plan: &str) -> zbus::Result<()>;
+    /// Installs exactly a staged plan in a transient unit and waits for it; attaches to it when it
+    /// runs already; answers again when it has ended: an [`ApplyReport`].
+    fn apply(&self, plan: &str) -> zbus::Result<String>;
+    /// Is a reboot needed? An [`Evidence`].
+    fn reboot_evidence(&self) -> zbus::Result<String>;
+    /// Writes down durably what is running; replaces the last record.
+    fn record(&self) -> zbus::Result<()>;
+    /// Starts what the record has and what does not run, waiting for each; answers with the names
+    /// it started (JSON list of text). `grace_secs`: how long to let systemd and the engines do it.
+    fn restore(&self, grace_secs: u64) -> zbus::Result<String>;
+    /// Compares the node with the record (and `plan`, when not empty, with the installed versions):
+    /// a [`crate::core::health::HealthReport`].
+    fn verify(&self, plan: &str) -> zbus::Result<String>;
+    /// The node is good on `plan` (may be empty): forget the stage and the record.
+    fn confirm(&self, plan: &str) -> zbus::Result<()>;
+    /// Reboots through logind, if `boot_id` is still the running boot: a [`RebootReport`].
+    fn reboot(&self, boot_id: &str) -> zbus::Result<String>;
+}
