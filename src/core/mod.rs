@@ -1,6 +1,23 @@
 //! The decisions: pure, total, without clock, I/O or async.
+//!
+//! ```text
+//! Event ─► step(state, policy, now, event) ─► state, effects ─► (the outside) ─► Event
+//! ```
+//!
+//! [`step::step`] and, after every start, [`resume::resume`] are the only ways to a new [`state::State`].
 
+pub mod effect;
+pub mod event;
+pub mod explain;
+pub mod gate;
 pub mod health;
+pub mod invariants;
 pub mod plan;
+pub mod policy;
+pub mod resume;
 pub mod slots;
+pub mod state;
+pub mod step;
+pub mod time;
+pub mod verdict;
 pub mod window;

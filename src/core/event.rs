@@ -1,0 +1,126 @@
+//! Facts from the outside.
+
+use super::{
+    effect::EffectId,
+    health::{Evidence, HealthReport},
+    plan::Plan,
+    slots::SlotsView,
+};
+
+/// One fact.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// Time has passed.
+    Tick,
+    /// The policy was replaced.
+    PolicyChanged,
+    /// The lock store was looked at, or could not be.
+    Store(Result<SlotsView, String>),
+    /// An admin asks for something.
+    Ask(Ask),
+    /// An effect ended.
+    Done {
+        /// Which.
+        id: EffectId,
+        /// How.
+        outcome: Outcome,
+    },
+}
+
+/// What an admin can ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ask {
+    /// Check (and stage what is found) now.
+    Check,
+    /// Run the cycle with a reboot; `now`: without waiting for a window.
+    Reboot {
+        /// Outside the windows too.
+        now: bool,
+    },
+    /// Forget an earlier `Reboot`, as long as nothing was disturbed.
+    Cancel,
+}
+
+/// How an effect ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// `Check` got an answer.
+    Checked {
+        /// What to install, if anything.
+        plan: Option<Plan>,
+        /// Is a reboot pending?
+        reboot: Evidence,
+    },
+    /// `Stage` is complete.
+    Staged,
+    /// `Probe` looked.
+    Probed {
+        /// *Yes* = somebody inhibits shutdown.
+        inhibitors: Evidence,
+        /// *Yes* = etcd would lose its quorum.
+        quorum: Evidence,
+    },
+    /// `AcquireSlot` got one.
+    SlotGranted,
+    /// `LeaveQueue` is done.
+    LeftQueue {
+        /// A slot had been granted before the ticket could be taken back.
+        held: bool,
+    },
+    /// `Drain` is complete.
+    Drained,
+    /// `Record` is durable.
+    Recorded,
+    /// `Apply`: every package is installed and configured.
+    Applied,
+    /// `Apply` changed nothing.
+    ApplyRefused(String),
+    /// `Apply` changed, or may have changed, the system, and is not complete.
+    ApplyFailed(String),
+    /// `ReadEvidence` looked.
+    EvidenceRead(Evidence),
+    /// `Reboot` was accepted: it happens now or later.
+    RebootAccepted,
+    /// `Reboot` was refused: none is under way because of this request.
+    RebootRefused(String),
+    /// `Restore` is done; these had to be started.
+    Restored(Vec<String>),
+    /// `Verify` looked.
+    Verified(HealthReport),
+    /// `Confirm` is done.
+    Confirmed,
+    /// `Release` is done: no slot is held.
+    Released,
+    /// `Halt` is published.
+    Halted,
+    /// The effect could not be done, or its result is not known.
+    Failed(String),
+}
+
+impl Outcome {
+    /// Stable word for logs and tests.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Checked { .. } => "checked",
+            Self::Staged => "staged",
+            Self::Probed { .. } => "probed",
+            Self::SlotGranted => "slot-granted",
+            Self::LeftQueue { .. } => "left-queue",
+            Self::Drained => "drained",
+            Self::Recorded => "recorded",
+            Self::Applied => "applied",
+            Self::ApplyRefused(_) => "apply-refused",
+            Self::ApplyFailed(_) => "apply-failed",
+            Self::EvidenceRead(_) => "evidence-read",
+            Self::RebootAccepted => "reboot-accepted",
+            Self::RebootRefused(_) => "reboot-refused",
+            Self::Restored(_) => "restored",
+            Self::Verified(_) => "verified",
+            Self::Confirmed => "confirmed",
+            Self::Released => "released",
+            Self::Halted => "halted",
+            Self::Failed(_) => "failed",
+        }
+    }
+}

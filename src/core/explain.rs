@@ -1,0 +1,201 @@
+//! Why is this machine (not) being updated or rebooted? The one source for CLI, D-Bus, journal and
+//! metrics.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    gate,
+    health::Evidence,
+    plan::PlanId,
+    policy::Policy,
+    state::{Job, Phase, State, SupplyTask, Task},
+    time::Now,
+    verdict::Verdict,
+};
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Explanation {
+    /// The one thing that decides now.
+    pub verdict: Verdict,
+    /// What else an admin should know (a failing check, a denied plan, …).
+    pub also: Vec<Verdict>,
+}
+
+/// Explains `state`. Every wait has a reason: there is always a verdict.
+#[must_use]
+pub fn explain(state: &State, policy: &Policy, now: Now) -> Explanation {
+    let verdict = verdict(state, policy, now);
+    let mut also: Vec<Verdict> = [
+        state.supply.problem.clone(),
+        store_problem(state),
+        reboot_unknown(state),
+        useless_reboot(state),
+    ]
+    .into_iter()
+    .flatten()
+    .chain(denied(state))
+    .chain(retrying(state))
+    .filter(|other| other.code != verdict.code)
+    .collect();
+    also.dedup();
+    Explanation { verdict, also }
+}
+
+fn verdict(state: &State, policy: &Policy, now: Now) -> Verdict {
+    let at = state.entered.wall;
+    let doing = |code: &str, text: String| Verdict::new(code, text).since(at);
+    match &state.phase {
+        Phase::Steady => idle(state, policy, now),
+        Phase::Probing { job } => {
+            doing("probing", format!("looking for blockers before {}", what(job)))
+        }
+        Phase::Queued { job } => queued(state, job, at),
+        Phase::Leaving => doing("leaving", "taking the ticket out of the queue".to_owned()),
+        Phase::Preflight { job } => {
+            doing("preflight", format!("the slot is held; looking once more before {}", what(job)))
+        }
+        Phase::Draining { job } => doing("draining", format!("draining before {}", what(job))),
+        Phase::Recording { .. } => doing("recording", "writing down what is running".to_owned()),
+        Phase::Applying { job, .. } => doing("applying", format!("installing {}", what(job))),
+        Phase::Deciding { .. } => {
+            doing("deciding", "reading whether a reboot is needed".to_owned())
+        }
+        Phase::Rebooting { reasons, requests, .. } => doing(
+            "rebooting",
+            format!("rebooting because of {} (request {requests})", reasons.join(", ")),
+        ),
+        Phase::Restoring { .. } => {
+            doing("restoring", "starting what was running before".to_owned())
+        }
+        Phase::Verifying { failing, healthy_since: None, .. } if !failing.is_empty() => {
+            doing("not-healthy", format!("not healthy yet: {}", failing.join("; ")))
+        }
+        Phase::Verifying { .. } => {
+            doing("verifying", "healthy so far; watching until it has settled".to_owned())
+        }
+        Phase::Confirming { .. } => {
+            doing("confirming", "making the new state the good one".to_owned())
+        }
+        Phase::Releasing { .. } => doing("releasing", "giving the slot back".to_owned()),
+        Phase::Failed { reason, halted, .. } => doing(
+            "failed",
+            format!(
+                "the update failed: {reason}; the slot is kept and the group {} (mend the node, then `rebootctl resume`)",
+                if *halted { "is halted" } else { "is being halted" }
+            ),
+        ),
+    }
+}
+
+fn idle(state: &State, policy: &Policy, now: Now) -> Verdict {
+    if let Some(job) = gate::wanted(state) {
+        return match gate::may_begin(state, policy, now, &job) {
+            Ok(()) => Verdict::new("ready", format!("about to queue for {}", what(&job))),
+            Err(verdict) => verdict,
+        };
+    }
+    match &state.supply.task {
+        SupplyTask::Checking { .. } => return Verdict::new("checking", "checking for updates"),
+        SupplyTask::Staging { plan, .. } => {
+            let text = format!("staging {} ({} package(s))", plan.id.short(), plan.packages.len());
+            return Verdict::new("staging", text);
+        }
+        SupplyTask::Idle => {}
+    }
+    if let Some(problem) = &state.supply.problem {
+        return problem.clone();
+    }
+    if let Some(denied) = denied(state).next() {
+        return denied;
+    }
+    match state.supply.last_ok {
+        Some(at) => {
+            Verdict::new("up-to-date", "nothing to install and no reboot pending").since(at)
+        }
+        None => Verdict::new("not-checked", "no check has been made yet"),
+    }
+}
+
+fn queued(state: &State, job: &Job, at: Timestamp) -> Verdict {
+    if let Some(problem) = store_problem(state) {
+        return problem;
+    }
+    let Some(view) = &state.store.view else {
+        return Verdict::new("queued", format!("joining the queue for {}", what(job))).since(at);
+    };
+    if let Some(halt) = &view.slots.halt {
+        let text = format!("the group is halted by {}: {}", halt.by, halt.reason);
+        return Verdict::new("halted", text).since(halt.since);
+    }
+    let holders: Vec<&str> = view.slots.holders.iter().map(|h| h.name.as_str()).collect();
+    let text = if holders.is_empty() && view.settling {
+        "waiting in the queue: the group settles after an unlock".to_owned()
+    } else if holders.is_empty() {
+        "waiting in the queue for a slot".to_owned()
+    } else {
+        format!(
+            "waiting in the queue: {} of {} slot(s) taken by {}",
+            holders.len(),
+            view.slots.max,
+            holders.join(", ")
+        )
+    };
+    Verdict::new("queued", text).since(at)
+}
+
+fn store_problem(state: &State) -> Option<Verdict> {
+    let (text, since) = state.store.error.as_ref()?;
+    let seen = state.store.at.map_or("never".to_owned(), |at| at.to_string());
+    let text = format!("the lock store cannot be reached: {text}; last seen: {seen}");
+    Some(Verdict::new("lock-store-unreachable", text).since(*since))
+}
+
+fn reboot_unknown(state: &State) -> Option<Verdict> {
+    match &state.reboot_needed {
+        Evidence::Unknown { why } => Some(Verdict::new(
+            "reboot-unknown",
+            format!("cannot tell whether a reboot is needed, so none is made: {why}"),
+        )),
+        Evidence::Yes { .. } | Evidence::No => None,
+    }
+}
+
+fn useless_reboot(state: &State) -> Option<Verdict> {
+    match &state.reboot_needed {
+        Evidence::Yes { reasons } if *reasons == state.rebooted_for => Some(Verdict::new(
+            "reboot-did-not-help",
+            format!(
+                "a reboot was made for {} and it is still asked for: not again",
+                reasons.join(", ")
+            ),
+        )),
+        Evidence::Yes { .. } | Evidence::No | Evidence::Unknown { .. } => None,
+    }
+}
+
+fn denied(state: &State) -> impl Iterator<Item = Verdict> {
+    state.supply.offered.iter().filter_map(|offered: &PlanId| {
+        let denied = state.denied.get(offered)?;
+        let text = format!("{} was tried here and failed: {}", offered.short(), denied.reason);
+        Some(Verdict::new("denied", text).since(denied.at))
+    })
+}
+
+fn retrying(state: &State) -> Option<Verdict> {
+    match &state.task {
+        Task::Later { error, tries, since, .. } if !error.is_empty() => {
+            let text = format!("{} failed {tries} time(s): {error}", state.phase.word());
+            Some(Verdict::new("retrying", text).since(*since))
+        }
+        Task::Due | Task::Running { .. } | Task::Later { .. } => None,
+    }
+}
+
+fn what(job: &Job) -> String {
+    match &job.plan {
+        Some(plan) => format!("{} ({})", plan.short(), job.reason),
+        None => format!("a reboot ({})", job.reason),
+    }
+}

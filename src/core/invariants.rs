@@ -1,0 +1,190 @@
+//! The promises, each a function that answers with what breaks it.
+//!
+//! The driver checks the ones about one node after every step and refuses to act on a state that
+//! breaks one; tests check all of them on tables, random runs and exhaustive searches.
+
+use std::collections::BTreeSet;
+
+use super::{
+    effect::Effect,
+    gate,
+    policy::Policy,
+    slots::Slots,
+    state::{Ended, Phase, State},
+    step::Step,
+    time::Now,
+    verdict::Verdict,
+};
+
+/// A broken promise.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{promise}: {how}")]
+pub struct Broken {
+    /// Which.
+    pub promise: &'static str,
+    /// How.
+    pub how: String,
+}
+
+type Check = Result<(), Broken>;
+
+fn broken(promise: &'static str, how: impl Into<String>) -> Check {
+    Err(Broken { promise, how: how.into() })
+}
+
+/// At most `max` nodes of a group are down.
+pub fn at_most_max_down(slots: &Slots, down: &BTreeSet<String>) -> Check {
+    if down.len() > slots.max as usize {
+        return broken("at most max down", format!("{down:?} are down, max is {}", slots.max));
+    }
+    Ok(())
+}
+
+/// Who is down holds a slot.
+pub fn down_implies_holder(slots: &Slots, down: &BTreeSet<String>) -> Check {
+    match down.iter().find(|node| slots.holder(node).is_none()) {
+        Some(node) => broken("down implies holder", format!("{node} is down and holds nothing")),
+        None => Ok(()),
+    }
+}
+
+/// Leaving the slot-holding phases always passes through release.
+pub fn leaving_passes_release(before: &State, after: &State) -> Check {
+    let left = before.phase.held().is_some() && after.phase.held().is_none();
+    if left && !matches!(before.phase, Phase::Releasing { .. }) {
+        let how = format!("{} → {}", before.phase.word(), after.phase.word());
+        return broken("leaving passes release", how);
+    }
+    Ok(())
+}
+
+/// A slot is held only from a grant on: the phases before it lead into the held ones one way only.
+pub fn holding_begins_with_a_grant(before: &State, after: &State) -> Check {
+    let entered = before.phase.held().is_none() && after.phase.held().is_some();
+    let allowed = matches!(
+        (&before.phase, &after.phase),
+        (Phase::Queued { .. }, Phase::Preflight { .. })
+            | (Phase::Leaving, Phase::Releasing { ended: Ended::GaveBack, .. })
+    );
+    if entered && !allowed {
+        let how = format!("{} → {}", before.phase.word(), after.phase.word());
+        return broken("holding begins with a grant", how);
+    }
+    Ok(())
+}
+
+/// Only a changed boot id proves a reboot: while it is the same, `Rebooting` is left only backwards,
+/// after the only request made is known to be refused, or into `Failed`.
+pub fn only_boot_id_proves_reboot(before: &State, after: &State) -> Check {
+    let Phase::Rebooting { boot, requests, .. } = &before.phase else { return Ok(()) };
+    let same_boot = *boot == after.boot_id;
+    let ok = match &after.phase {
+        Phase::Rebooting { .. } | Phase::Failed { .. } => true,
+        Phase::Restoring { .. } => !same_boot || *requests <= 1,
+        _ => false,
+    };
+    if !ok {
+        return broken(
+            "only a boot id proves a reboot",
+            format!("rebooting → {}", after.phase.word()),
+        );
+    }
+    Ok(())
+}
+
+/// No reboot is ordered outside the window, unless an admin said now; with strategy off there is
+/// none at all, unless the cycle began before.
+pub fn no_reboot_outside_window(step: &Step, policy: &Policy, now: Now) -> Check {
+    let ordered = step.effects.iter().any(|(_, effect)| matches!(effect, Effect::Reboot(_)));
+    let Some(job) = step.state.phase.held().filter(|_| ordered) else { return Ok(()) };
+    match gate::may_reboot(policy, now, job) {
+        Ok(()) => Ok(()),
+        Err(verdict) => broken("no reboot outside the window", verdict.text),
+    }
+}
+
+/// Disturbing effects are ordered only while a slot is held.
+pub fn disturbs_only_while_holding(step: &Step) -> Check {
+    let disturbing = step.effects.iter().find(|(_, effect)| match effect {
+        Effect::Drain | Effect::Apply(_) | Effect::Reboot(_) | Effect::Restore => true,
+        Effect::Check
+        | Effect::Stage(_)
+        | Effect::Probe
+        | Effect::AcquireSlot { .. }
+        | Effect::LeaveQueue
+        | Effect::Record
+        | Effect::ReadEvidence
+        | Effect::Verify(_)
+        | Effect::Confirm(_)
+        | Effect::Release
+        | Effect::Halt(_) => false,
+    });
+    match disturbing {
+        Some((_, effect)) if step.state.phase.held().is_none() => {
+            broken("disturbs only while holding", effect.word())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Attempts are bounded: applies and reboots of one cycle.
+pub fn attempts_are_bounded(state: &State) -> Check {
+    match &state.phase {
+        Phase::Applying { orders, .. } if *orders > 10 => {
+            broken("attempts are bounded", format!("{orders} applies"))
+        }
+        Phase::Rebooting { requests, .. } if *requests > 5 => {
+            broken("attempts are bounded", format!("{requests} reboot requests"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// An apply is never left before its answer: `Applying` goes on only by an answer to its order.
+pub fn apply_is_never_cancelled(before: &State, after: &State, answered: bool) -> Check {
+    let left = matches!(before.phase, Phase::Applying { .. })
+        && !matches!(after.phase, Phase::Applying { .. });
+    if left && !answered {
+        return broken("an apply is never cancelled", format!("applying → {}", after.phase.word()));
+    }
+    Ok(())
+}
+
+/// A plan denied on this node is never ordered again.
+pub fn denied_is_never_applied(step: &Step, before: &State) -> Check {
+    for (_, effect) in &step.effects {
+        if let Effect::Apply(plan) = effect
+            && before.denied.contains_key(plan)
+        {
+            return broken("a denied plan is never applied", plan.short());
+        }
+    }
+    Ok(())
+}
+
+/// Every wait has a reason.
+pub fn every_wait_has_a_reason(verdict: &Verdict) -> Check {
+    if verdict.code.is_empty() || verdict.text.is_empty() {
+        return broken("every wait has a reason", format!("{verdict:?}"));
+    }
+    Ok(())
+}
+
+/// All promises about one step of one node.
+pub fn step_keeps_promises(
+    before: &State,
+    step: &Step,
+    policy: &Policy,
+    now: Now,
+    answered: bool,
+) -> Check {
+    leaving_passes_release(before, &step.state)?;
+    holding_begins_with_a_grant(before, &step.state)?;
+    only_boot_id_proves_reboot(before, &step.state)?;
+    no_reboot_outside_window(step, policy, now)?;
+    disturbs_only_while_holding(step)?;
+    attempts_are_bounded(&step.state)?;
+    apply_is_never_cancelled(before, &step.state, answered)?;
+    denied_is_never_applied(step, before)?;
+    every_wait_has_a_reason(&super::explain::explain(&step.state, policy, now).verdict)
+}

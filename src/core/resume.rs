@@ -1,0 +1,65 @@
+//! The way in after every start: durable state plus what is observed gives the next effect.
+
+use super::{
+    policy::Policy,
+    state::{Ended, Phase, State, SupplyTask, Task},
+    step::{Machine, Step},
+    time::{BootId, Now},
+};
+
+/// Continues from `state`, found in boot `boot`. Idempotent: what is ordered may have been done, in
+/// part or in full, before the agent died.
+#[must_use]
+pub fn resume(mut state: State, boot: &BootId, policy: &Policy, now: Now) -> Step {
+    let rebooted = state.boot_id != *boot;
+    if rebooted {
+        // The old monotonic clock is gone, and so is what it timed.
+        state.hold_off = None;
+        state.reboot_needed = super::health::Evidence::No;
+    }
+    state.boot_id = boot.clone();
+    state.task = Task::Due;
+    state.supply.task = SupplyTask::Idle;
+    let first =
+        Policy::varied(policy.check_first, policy.check_spread, &policy.node, state.supply.checks);
+    state.supply.next_check = now.mono.plus(first);
+    let before = state.phase.clone();
+    state.phase = match state.phase {
+        Phase::Steady | Phase::Probing { .. } => Phase::Steady,
+        same @ (Phase::Queued { .. } | Phase::Leaving | Phase::Releasing { .. }) => same,
+        // Interrupted before anything was changed: start over from the queue.
+        Phase::Preflight { job } | Phase::Draining { job } | Phase::Recording { job }
+            if rebooted =>
+        {
+            Phase::Releasing { job, ended: Ended::GaveBack }
+        }
+        same @ (Phase::Preflight { .. } | Phase::Draining { .. } | Phase::Recording { .. }) => same,
+        same @ Phase::Applying { .. } => same,
+        Phase::Rebooting { job, boot: old, reasons, .. } if old != *boot => {
+            state.rebooted_for = reasons;
+            Phase::Restoring { job }
+        }
+        same @ Phase::Rebooting { .. } => same,
+        Phase::Deciding { job } | Phase::Confirming { job } | Phase::Failed { job, .. }
+            if rebooted =>
+        {
+            Phase::Restoring { job }
+        }
+        same @ (Phase::Deciding { .. } | Phase::Confirming { .. }) => same,
+        // Its clocks start anew.
+        Phase::Verifying { job, .. } if rebooted => Phase::Restoring { job },
+        Phase::Verifying { job, .. } => {
+            Phase::Verifying { job, healthy_since: None, failing: Vec::new() }
+        }
+        Phase::Failed { job, cause, reason, halted, .. } => {
+            Phase::Failed { job, cause, reason, halted, healthy_since: None }
+        }
+        same @ Phase::Restoring { .. } => same,
+    };
+    if rebooted || state.phase != before {
+        state.entered = now;
+    }
+    let mut machine = Machine::new(state, policy, now);
+    machine.advance();
+    machine.into_step()
+}

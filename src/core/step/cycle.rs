@@ -1,0 +1,344 @@
+//! What the answers of the cycle's effects lead to.
+
+use std::time::Duration;
+
+use super::{Machine, Outcome, Phase, Verdict};
+use crate::core::{
+    gate,
+    health::{Evidence, HealthReport},
+    state::{Cause, Denied, Ended, Job, LastCycle},
+};
+
+/// After a blocker was seen, the next look.
+const BLOCKED_PAUSE: Duration = Duration::from_secs(60);
+/// Tries of a step before the cycle takes its way out.
+const MAX_TRIES: u32 = 5;
+/// Orders of one apply (each attaches to one that still runs).
+const MAX_APPLY_ORDERS: u32 = 10;
+/// Requests of one reboot.
+const MAX_REBOOT_REQUESTS: u32 = 5;
+/// Between two looks at a node whose update failed.
+const FAILED_POLL: Duration = Duration::from_secs(30);
+
+impl Machine<'_> {
+    pub(super) fn take_phase_outcome(&mut self, outcome: Outcome) {
+        match self.state.phase.clone() {
+            Phase::Steady => self.ignore("nothing was ordered"),
+            Phase::Probing { job } => self.probed(job, outcome),
+            Phase::Queued { job } => self.slot(job, outcome),
+            Phase::Leaving => self.left(outcome),
+            Phase::Preflight { job } => self.preflight(job, outcome),
+            Phase::Draining { job } => self.drained(job, outcome),
+            Phase::Recording { job } => self.recorded(job, outcome),
+            Phase::Applying { job, orders } => self.applied(job, orders, outcome),
+            Phase::Deciding { job } => self.decided(job, outcome),
+            Phase::Rebooting { job, reasons, requests, .. } => {
+                self.reboot_answered(job, reasons, requests, outcome);
+            }
+            Phase::Restoring { job } => self.restored(job, outcome),
+            Phase::Verifying { job, healthy_since, .. } => {
+                self.verified(job, healthy_since, outcome);
+            }
+            Phase::Confirming { job } => self.confirmed(job, outcome),
+            Phase::Releasing { job, ended } => self.released(&job, ended, outcome),
+            Phase::Failed { job, cause, .. } => self.failed_answered(job, cause, outcome),
+        }
+    }
+
+    fn probed(&mut self, job: Job, outcome: Outcome) {
+        match probe_verdict(outcome) {
+            Ok(()) => self.go(Phase::Queued { job }),
+            Err(why) => {
+                self.hold_off(BLOCKED_PAUSE, why);
+                self.go(Phase::Steady);
+            }
+        }
+    }
+
+    fn slot(&mut self, job: Job, outcome: Outcome) {
+        match outcome {
+            Outcome::SlotGranted => {
+                // What is staged now is what the cycle is about: it may be newer than the ticket.
+                let job = gate::wanted(&self.state).unwrap_or(job);
+                self.state.store.error = None;
+                self.go(Phase::Preflight { job });
+            }
+            Outcome::Failed(error) => {
+                self.hold_off(BLOCKED_PAUSE, Verdict::new("lock-store-unusable", error));
+                self.go(Phase::Leaving);
+            }
+            other => self.confused(&other),
+        }
+    }
+
+    fn left(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::LeftQueue { held: false } => self.go(Phase::Steady),
+            Outcome::LeftQueue { held: true } => {
+                let job = gate::wanted(&self.state).unwrap_or(Job {
+                    plan: None,
+                    reason: String::new(),
+                    always_reboot: false,
+                    now: false,
+                });
+                self.go(Phase::Releasing { job, ended: Ended::GaveBack });
+            }
+            Outcome::Failed(error) => self.retry(error),
+            other => self.confused(&other),
+        }
+    }
+
+    fn preflight(&mut self, job: Job, outcome: Outcome) {
+        let clear = probe_verdict(outcome)
+            .and_then(|()| gate::may_wait(&self.state, self.policy, self.now, &job));
+        match clear {
+            Ok(()) => self.go(Phase::Draining { job }),
+            Err(why) => self.give_back(job, why),
+        }
+    }
+
+    fn drained(&mut self, job: Job, outcome: Outcome) {
+        match outcome {
+            Outcome::Drained => self.go(Phase::Recording { job }),
+            other => self.retry_or_give_back(job, "drain-failed", other),
+        }
+    }
+
+    fn recorded(&mut self, job: Job, outcome: Outcome) {
+        match outcome {
+            Outcome::Recorded if job.plan.is_some() => self.go(Phase::Applying { job, orders: 0 }),
+            Outcome::Recorded => self.go(Phase::Deciding { job }),
+            other => self.retry_or_give_back(job, "record-failed", other),
+        }
+    }
+
+    fn applied(&mut self, job: Job, orders: u32, outcome: Outcome) {
+        match outcome {
+            Outcome::Applied => self.go(Phase::Deciding { job }),
+            Outcome::ApplyRefused(reason) if orders <= 1 => {
+                // Nothing was changed: the stage is not to be trusted, or apt is busy. Stage anew.
+                self.state.staged = None;
+                self.state.supply.next_check = self.now.mono.plus(BLOCKED_PAUSE);
+                self.give_back(job, Verdict::new("apply-refused", reason));
+            }
+            Outcome::ApplyRefused(reason) | Outcome::ApplyFailed(reason) => {
+                self.fail(job, Cause::Apply, reason);
+            }
+            Outcome::Failed(error) if orders >= MAX_APPLY_ORDERS => {
+                self.fail(job, Cause::Apply, error);
+            }
+            Outcome::Failed(error) => self.retry(error),
+            other => self.confused(&other),
+        }
+    }
+
+    fn decided(&mut self, job: Job, outcome: Outcome) {
+        let evidence = match outcome {
+            Outcome::EvidenceRead(evidence) => evidence,
+            Outcome::Failed(error) if self.failures() < MAX_TRIES => return self.retry(error),
+            Outcome::Failed(why) => Evidence::Unknown { why },
+            other => return self.confused(&other),
+        };
+        self.state.reboot_needed = evidence.clone();
+        let reasons = match (evidence, job.always_reboot) {
+            (Evidence::Yes { reasons }, _) => reasons,
+            (Evidence::No | Evidence::Unknown { .. }, true) => vec!["asked by an admin".to_owned()],
+            (Evidence::No | Evidence::Unknown { .. }, false) => {
+                return self.go(Phase::Restoring { job });
+            }
+        };
+        match gate::may_reboot(self.policy, self.now, &job) {
+            Ok(()) => {
+                let boot = self.state.boot_id.clone();
+                self.go(Phase::Rebooting { job, boot, reasons, requests: 0 });
+            }
+            Err(why) => {
+                self.hold_off(BLOCKED_PAUSE, why);
+                self.go(Phase::Restoring { job });
+            }
+        }
+    }
+
+    fn reboot_answered(&mut self, job: Job, reasons: Vec<String>, requests: u32, outcome: Outcome) {
+        match outcome {
+            Outcome::RebootAccepted => self.later(self.policy.reboot_timeout, String::new()),
+            // The only request there was is known to have been refused: no reboot can come of it.
+            Outcome::RebootRefused(why) if requests <= 1 => {
+                self.state.reboot_needed = Evidence::Yes { reasons };
+                self.hold_off(BLOCKED_PAUSE, Verdict::new("inhibited", why));
+                self.go(Phase::Restoring { job });
+            }
+            Outcome::RebootRefused(error) | Outcome::Failed(error) => self.retry(error),
+            other => self.confused(&other),
+        }
+    }
+
+    /// Leaves the wait for a reboot where it must not be requested (again). True when it is dealt with.
+    pub(super) fn reboot_must_wait(&mut self) -> bool {
+        let Phase::Rebooting { job, requests, .. } = self.state.phase.clone() else { return false };
+        if requests >= MAX_REBOOT_REQUESTS {
+            let reason = format!("the reboot did not come after {requests} requests");
+            self.fail(job, Cause::Reboot, reason);
+            self.order_duty(0);
+            return true;
+        }
+        // The earlier request may still be carried out, so the slot stays; a new one waits.
+        match gate::may_reboot(self.policy, self.now, &job) {
+            Err(why) if requests > 0 => {
+                self.later(BLOCKED_PAUSE, why.text);
+                true
+            }
+            Err(_) | Ok(()) => false,
+        }
+    }
+
+    fn restored(&mut self, job: Job, outcome: Outcome) {
+        match outcome {
+            Outcome::Failed(error) if self.failures() < MAX_TRIES => self.retry(error),
+            // What could not be restored shows up as not healthy.
+            Outcome::Restored(_) | Outcome::Failed(_) => {
+                self.go(Phase::Verifying { job, healthy_since: None, failing: Vec::new() });
+            }
+            other => self.confused(&other),
+        }
+    }
+
+    fn verified(
+        &mut self,
+        job: Job,
+        healthy_since: Option<crate::core::time::Mono>,
+        outcome: Outcome,
+    ) {
+        let failing = match failing(outcome) {
+            Ok(failing) => failing,
+            Err(other) => return self.confused(&other),
+        };
+        if failing.is_empty() {
+            let since = healthy_since.unwrap_or(self.now.mono);
+            if self.now.mono.since(since) >= self.policy.verify_settle {
+                return self.go(Phase::Confirming { job });
+            }
+            self.state.phase = Phase::Verifying { job, healthy_since: Some(since), failing };
+        } else if self.now.mono.since(self.state.entered.mono) >= self.policy.verify_timeout {
+            return self.fail(job, Cause::Health, failing.join("; "));
+        } else {
+            self.state.phase = Phase::Verifying { job, healthy_since: None, failing };
+        }
+        self.later(self.poll(), String::new());
+    }
+
+    fn confirmed(&mut self, job: Job, outcome: Outcome) {
+        match outcome {
+            Outcome::Failed(error) if self.failures() < MAX_TRIES => self.retry(error),
+            // The node is healthy; a stage that cannot be cleaned up must not keep the fleet waiting.
+            Outcome::Confirmed | Outcome::Failed(_) => {
+                self.go(Phase::Releasing { job, ended: Ended::Done });
+            }
+            other => self.confused(&other),
+        }
+    }
+
+    fn released(&mut self, job: &Job, ended: Ended, outcome: Outcome) {
+        match outcome {
+            Outcome::Released => {
+                if ended == Ended::Done {
+                    self.finish(job);
+                }
+                self.state.last =
+                    Some(LastCycle { ended, at: self.now.wall, plan: job.plan.clone() });
+                self.go(Phase::Steady);
+            }
+            Outcome::Failed(error) => self.retry(error),
+            other => self.confused(&other),
+        }
+    }
+
+    fn finish(&mut self, job: &Job) {
+        if job.plan.is_some() && self.state.staged.as_ref().map(|s| &s.plan.id) == job.plan.as_ref()
+        {
+            self.state.staged = None;
+        }
+        self.state.supply.offered = None;
+        if job.always_reboot {
+            self.state.request = None;
+        }
+    }
+
+    fn failed_answered(&mut self, job: Job, cause: Cause, outcome: Outcome) {
+        let Phase::Failed { halted, healthy_since, reason, .. } = self.state.phase.clone() else {
+            return;
+        };
+        if !halted {
+            match outcome {
+                Outcome::Halted => {
+                    let halted = true;
+                    self.state.phase =
+                        Phase::Failed { job, cause, reason, halted, healthy_since: None };
+                    self.later(FAILED_POLL, String::new());
+                }
+                Outcome::Failed(error) => self.retry(error),
+                other => self.confused(&other),
+            }
+            return;
+        }
+        let failing = match failing(outcome) {
+            Ok(failing) => failing,
+            Err(other) => return self.confused(&other),
+        };
+        let since = failing.is_empty().then(|| healthy_since.unwrap_or(self.now.mono));
+        let settled = since.is_some_and(|s| self.now.mono.since(s) >= self.policy.verify_settle);
+        // A reboot that may still come keeps the slot, however healthy the node looks meanwhile.
+        if settled && cause != Cause::Reboot {
+            return self.go(Phase::Confirming { job });
+        }
+        self.state.phase = Phase::Failed { job, cause, reason, halted, healthy_since: since };
+        self.later(FAILED_POLL, String::new());
+    }
+
+    /// Ends a cycle that has changed nothing.
+    fn give_back(&mut self, job: Job, why: Verdict) {
+        self.hold_off(BLOCKED_PAUSE, why);
+        self.go(Phase::Releasing { job, ended: Ended::GaveBack });
+    }
+
+    fn retry_or_give_back(&mut self, job: Job, code: &str, outcome: Outcome) {
+        match outcome {
+            Outcome::Failed(error) if self.failures() < MAX_TRIES => self.retry(error),
+            Outcome::Failed(error) => self.give_back(job, Verdict::new(code, error)),
+            other => self.confused(&other),
+        }
+    }
+
+    /// Keeps the slot, denies the plan, halts the group.
+    fn fail(&mut self, job: Job, cause: Cause, reason: String) {
+        if let Some(plan) = &job.plan {
+            let denied = Denied { reason: reason.clone(), at: self.now.wall };
+            self.state.denied.insert(plan.clone(), denied);
+        }
+        self.go(Phase::Failed { job, cause, reason, halted: false, healthy_since: None });
+    }
+
+    /// An answer of another kind than the order: not understood is not done.
+    fn confused(&mut self, outcome: &Outcome) {
+        let text = format!("{} does not answer {}", outcome.word(), self.state.phase.word());
+        self.ignore(&text);
+        self.retry(text);
+    }
+}
+
+fn probe_verdict(outcome: Outcome) -> Result<(), Verdict> {
+    match outcome {
+        Outcome::Probed { inhibitors, quorum } => gate::clear(&inhibitors, &quorum),
+        Outcome::Failed(why) => Err(Verdict::new("probe-unknown", why)),
+        other => Err(Verdict::new("probe-unknown", format!("{} does not answer", other.word()))),
+    }
+}
+
+/// What is wrong by a health report. Not being able to look is wrong too.
+fn failing(outcome: Outcome) -> Result<Vec<String>, Outcome> {
+    match outcome {
+        Outcome::Verified(HealthReport { failing }) => Ok(failing),
+        Outcome::Failed(error) => Ok(vec![format!("health cannot be read: {error}")]),
+        other => Err(other),
+    }
+}
