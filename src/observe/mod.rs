@@ -1,1 +1,3 @@
-//! observe
+//! What the programs tell people: logs.
+
+pub mod logging;
