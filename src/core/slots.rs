@@ -96,15 +96,23 @@ pub enum Refusal {
     /// The group is halted.
     #[error("the group is halted by {}: {}", .0.by, .0.reason)]
     Halted(Halt),
-    /// Another machine holds a slot under this node id.
+    /// Another machine holds a slot, or waits for one, under this node id.
     #[error(
-        "node id {node} already holds a slot as another installation ({name}): two machines share one machine-id"
+        "node id {node} is in use by another installation ({name}): two machines share one machine-id"
     )]
     DuplicateNode {
         /// The shared node id.
         node: String,
-        /// Host name of the holder.
+        /// Host name of the other machine.
         name: String,
+    },
+    /// The node has a slot already: an admin took it by hand, or the node did and an admin asks.
+    #[error("{name} already has a slot: {reason}")]
+    AlreadyHeld {
+        /// Host name in the holder's record.
+        name: String,
+        /// Why the slot was taken.
+        reason: String,
     },
     /// `max` would be less than 1.
     #[error("max must be at least 1")]
@@ -117,11 +125,33 @@ impl Default for Slots {
     }
 }
 
+impl Holder {
+    /// Taken by an admin's hand: no installation stands behind it.
+    #[must_use]
+    pub fn by_hand(&self) -> bool {
+        self.nonce.is_empty()
+    }
+
+    /// Why `claim`, for the same node but not the same claim, cannot have this slot too.
+    fn refuses(&self, claim: &Self) -> Refusal {
+        if self.by_hand() || claim.by_hand() {
+            return Refusal::AlreadyHeld { name: self.name.clone(), reason: self.reason.clone() };
+        }
+        Refusal::DuplicateNode { node: self.node.clone(), name: self.name.clone() }
+    }
+}
+
 impl Slots {
     /// Slots free now: never negative, also when `max` was lowered below the number of holders.
     #[must_use]
     pub fn available(&self) -> u32 {
         self.max.saturating_sub(u32::try_from(self.holders.len()).unwrap_or(u32::MAX))
+    }
+
+    /// Whether this very claim (node and nonce) holds a slot.
+    #[must_use]
+    pub fn held_by(&self, node: &str, nonce: &str) -> bool {
+        self.holder(node).is_some_and(|h| h.nonce == nonce)
     }
 
     /// The holder entry of `node`.
@@ -140,10 +170,7 @@ impl Slots {
             if held.nonce == claim.nonce {
                 return Ok(self.clone());
             }
-            return Err(Refusal::DuplicateNode {
-                node: held.node.clone(),
-                name: held.name.clone(),
-            });
+            return Err(held.refuses(claim));
         }
         if let Some(halt) = &self.halt {
             return Err(Refusal::Halted(halt.clone()));
@@ -188,5 +215,146 @@ impl Slots {
     #[must_use]
     pub fn resumed(&self) -> Self {
         Self { halt: None, ..self.clone() }
+    }
+}
+
+impl Ticket {
+    /// The ticket that waits for `claim`.
+    #[must_use]
+    pub fn of(claim: &Holder) -> Self {
+        Self {
+            node: claim.node.clone(),
+            name: claim.name.clone(),
+            nonce: claim.nonce.clone(),
+            reason: claim.reason.clone(),
+            release: claim.release.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn claim(node: &str, nonce: &str) -> Holder {
+        Holder {
+            node: node.into(),
+            name: format!("host-{node}"),
+            nonce: nonce.into(),
+            since: Timestamp::UNIX_EPOCH,
+            reason: "update".into(),
+            release: None,
+            boot_id: "b".into(),
+        }
+    }
+
+    fn halt(reason: &str) -> Halt {
+        Halt {
+            reason: reason.into(),
+            by: "web-1".into(),
+            since: Timestamp::UNIX_EPOCH,
+            release: None,
+        }
+    }
+
+    #[test]
+    fn a_claim_is_admitted_while_a_slot_is_free() {
+        let one = Slots::default().admit(&claim("a", "n")).unwrap();
+        assert!(one.held_by("a", "n"));
+        assert_eq!(one.available(), 0);
+        assert_eq!(one.admit(&claim("b", "n")), Err(Refusal::Full { max: 1 }));
+    }
+
+    #[test]
+    fn admitting_twice_changes_nothing_even_after_a_halt() {
+        let held = Slots::default().admit(&claim("a", "n")).unwrap().halted(halt("x"));
+        assert_eq!(held.admit(&claim("a", "n")), Ok(held));
+    }
+
+    #[test]
+    fn a_cloned_node_id_is_told_from_a_slot_taken_by_hand() {
+        let held = Slots::default().admit(&claim("a", "n")).unwrap();
+        assert!(matches!(held.admit(&claim("a", "m")), Err(Refusal::DuplicateNode { .. })));
+        assert!(matches!(held.admit(&claim("a", "")), Err(Refusal::AlreadyHeld { .. })));
+        let by_hand = Slots::default().admit(&claim("a", "")).unwrap();
+        assert!(matches!(by_hand.admit(&claim("a", "n")), Err(Refusal::AlreadyHeld { .. })));
+    }
+
+    #[test]
+    fn a_halted_group_admits_nobody_until_it_is_resumed() {
+        let halted = Slots::default().halted(halt("bad release")).halted(halt("later"));
+        assert_eq!(halted.admit(&claim("a", "n")), Err(Refusal::Halted(halt("bad release"))));
+        assert!(halted.resumed().admit(&claim("a", "n")).is_ok());
+    }
+
+    #[test]
+    fn max_below_the_number_of_holders_keeps_them_and_admits_nobody() {
+        let two = Slots::default().with_max(2).unwrap();
+        let full = two.admit(&claim("a", "n")).unwrap().admit(&claim("b", "n")).unwrap();
+        let lowered = full.with_max(1).unwrap();
+        assert_eq!((lowered.holders.len(), lowered.available()), (2, 0));
+        assert_eq!(lowered.without("a").available(), 0);
+        assert_eq!(lowered.without("a").without("b").available(), 1);
+        assert_eq!(full.with_max(0), Err(Refusal::BadMax));
+    }
+
+    #[test]
+    fn the_stored_form_is_stable() {
+        let held = Slots::default().admit(&claim("a", "n")).unwrap();
+        let json = serde_json::to_string(&held).unwrap();
+        assert_eq!(
+            json,
+            r#"{"schema":1,"max":1,"holders":[{"node":"a","name":"host-a","nonce":"n","since":"1970-01-01T00:00:00Z","reason":"update","boot_id":"b"}]}"#
+        );
+        assert_eq!(serde_json::from_str::<Slots>(&json).unwrap(), held);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Admit(u8, bool),
+        Without(u8),
+        Max(u32),
+        Halt,
+        Resume,
+    }
+
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let op = prop_oneof![
+            4 => (0u8..5, any::<bool>()).prop_map(|(n, m)| Op::Admit(n, m)),
+            3 => (0u8..5).prop_map(Op::Without),
+            1 => (0u32..4).prop_map(Op::Max),
+            1 => Just(Op::Halt),
+            1 => Just(Op::Resume),
+        ];
+        prop::collection::vec(op, 0..60)
+    }
+
+    fn apply(slots: &Slots, op: &Op) -> Result<Slots, Refusal> {
+        match op {
+            Op::Admit(n, m) => slots.admit(&claim(&n.to_string(), if *m { "m" } else { "n" })),
+            Op::Without(n) => Ok(slots.without(&n.to_string())),
+            Op::Max(max) => slots.with_max(*max),
+            Op::Halt => Ok(slots.halted(halt("x"))),
+            Op::Resume => Ok(slots.resumed()),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn nobody_is_ever_admitted_beyond_max_or_into_a_halt(ops in ops()) {
+            let mut slots = Slots::default();
+            for op in ops {
+                let Ok(next) = apply(&slots, &op) else { continue };
+                if next.holders.len() > slots.holders.len() {
+                    prop_assert!(next.holders.len() <= next.max as usize);
+                    prop_assert!(slots.halt.is_none());
+                }
+                prop_assert!(next.max >= 1);
+                prop_assert!(next.holders.windows(2).all(|w| w[0].node < w[1].node));
+                slots = next;
+            }
+        }
     }
 }
