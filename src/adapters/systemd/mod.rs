@@ -1,1 +1,53 @@
-//! systemd
+//! systemd: units and jobs, logind's inhibitors and reboot, the boot we are in.
+
+pub mod boot;
+pub mod jobs;
+pub mod login;
+mod proxies;
+pub mod units;
+
+/// systemd, over the system bus.
+#[derive(Clone, Debug)]
+pub struct Systemd {
+    bus: zbus::Connection,
+}
+
+/// systemd or logind did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum SystemdError {
+    /// The bus, systemd or logind answered with an error, or not at all.
+    #[error("{call} failed")]
+    Call {
+        /// The D-Bus method, with its subject.
+        call: String,
+        /// Why.
+        source: zbus::Error,
+    },
+    /// A unit lacks a property, or has it in another type.
+    #[error("{unit} has no readable {property}")]
+    Property {
+        /// Which unit.
+        unit: String,
+        /// Which property.
+        property: &'static str,
+    },
+}
+
+impl Systemd {
+    /// `bus`: the system bus.
+    #[must_use]
+    pub fn new(bus: zbus::Connection) -> Self {
+        Self { bus }
+    }
+
+    /// The bus it is reached on.
+    #[must_use]
+    pub fn bus(&self) -> &zbus::Connection {
+        &self.bus
+    }
+}
+
+/// Turns a bus error into ours, with the call that met it.
+fn failed(call: impl Into<String>) -> impl FnOnce(zbus::Error) -> SystemdError {
+    move |source| SystemdError::Call { call: call.into(), source }
+}

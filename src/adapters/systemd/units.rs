@@ -1,0 +1,138 @@
+//! Reading units: lists, and all of one unit's properties in one look.
+
+use std::collections::HashMap;
+
+use zbus::{OwnedObjectPath, OwnedVariant, proxy::CacheProperties};
+
+use super::{
+    Systemd, SystemdError, failed,
+    proxies::{LookProxy, ManagerProxy},
+};
+use crate::core::{
+    record::{Unit, Units},
+    standing::Restarts,
+};
+
+/// Kinds of units that may carry a workload.
+const RECORDED: [&str; 5] = ["*.service", "*.timer", "*.socket", "*.path", "*.mount"];
+
+impl Systemd {
+    pub(super) async fn manager(&self) -> Result<ManagerProxy<'_>, SystemdError> {
+        ManagerProxy::builder(&self.bus)
+            .cache_properties(CacheProperties::No)
+            .build()
+            .await
+            .map_err(failed("the connection to systemd"))
+    }
+
+    /// `starting`, `running`, `degraded`, …: how far the boot has come.
+    pub async fn state(&self) -> Result<String, SystemdError> {
+        self.manager().await?.system_state().await.map_err(failed("reading SystemState"))
+    }
+
+    /// Names of the loaded units in one of `states` that match one of `patterns` (all when empty).
+    pub async fn names(
+        &self,
+        states: &[&str],
+        patterns: &[&str],
+    ) -> Result<Vec<String>, SystemdError> {
+        let rows = self.manager().await?.list_units_by_patterns(states, patterns).await;
+        Ok(rows.map_err(failed("ListUnitsByPatterns"))?.into_iter().map(|row| row.0).collect())
+    }
+
+    /// One unit as it is now; one that does not exist has `load` "not-found".
+    pub async fn unit(&self, name: &str) -> Result<Unit, SystemdError> {
+        let path = self.manager().await?.load_unit(name).await;
+        let path = path.map_err(failed(format!("LoadUnit {name}")))?;
+        let look = self.look(name, path).await?;
+        Ok(unit(name, &look))
+    }
+
+    async fn look(&self, name: &str, path: OwnedObjectPath) -> Result<Look, SystemdError> {
+        let proxy = LookProxy::builder(&self.bus).path(path).build().await;
+        let proxy = proxy.map_err(failed(format!("the path of {name}")))?;
+        let all = proxy.get_all("").await.map_err(failed(format!("GetAll of {name}")))?;
+        if !all.contains_key("ActiveState") {
+            return Err(SystemdError::Property { unit: name.to_owned(), property: "ActiveState" });
+        }
+        Ok(Look(all))
+    }
+
+    /// Each of `names` as it is now, by name.
+    pub async fn units(&self, names: &[String]) -> Result<Units, SystemdError> {
+        let mut units = Units::new();
+        for name in names {
+            units.insert(name.clone(), self.unit(name).await?);
+        }
+        Ok(units)
+    }
+
+    /// Every active unit that may carry a workload, and every failing one.
+    pub async fn workloads(&self) -> Result<Units, SystemdError> {
+        let names = self.names(&["active"], &RECORDED).await?;
+        let mut units = self.units(&names).await?;
+        units.extend(self.failing().await?);
+        Ok(units)
+    }
+
+    /// Every unit that has failed or waits for its automatic restart.
+    pub async fn failing(&self) -> Result<Units, SystemdError> {
+        let names = self.names(&["failed", "auto-restart", "auto-restart-queued"], &[]).await?;
+        let mut units = self.units(&names).await?;
+        units.retain(|_, unit| unit.failing());
+        Ok(units)
+    }
+
+    /// How often systemd has restarted each running service by itself.
+    pub async fn restarts(&self) -> Result<Restarts, SystemdError> {
+        let names = self.names(&["active"], &["*.service"]).await?;
+        let units = self.units(&names).await?;
+        Ok(units.into_iter().map(|(name, unit)| (name, unit.restarts)).collect())
+    }
+}
+
+/// All properties of one unit, as they were in one moment.
+struct Look(HashMap<String, OwnedVariant>);
+
+impl Look {
+    /// The property, or the type's empty value when this kind of unit does not have it.
+    fn get<T>(&self, property: &str) -> T
+    where
+        T: TryFrom<OwnedVariant> + Default,
+    {
+        let value = self.0.get(property).and_then(|value| value.try_clone().ok());
+        value.and_then(|value| T::try_from(value).ok()).unwrap_or_default()
+    }
+
+    fn busy(&self) -> bool {
+        let job = self.0.get("Job").and_then(|value| value.try_clone().ok());
+        job.and_then(|job| <(u32, OwnedObjectPath)>::try_from(job).ok())
+            .is_some_and(|(id, _)| id != 0)
+    }
+}
+
+fn unit(name: &str, look: &Look) -> Unit {
+    let source: String = look.get("SourcePath");
+    let fragment: String = look.get("FragmentPath");
+    // A mount of fstab has /etc/fstab for its source, one made by hand /proc/self/mountinfo.
+    let generated = name.ends_with(".service") && !source.is_empty();
+    let mut wanted_by = Vec::new();
+    for property in ["WantedBy", "RequiredBy", "BoundBy", "UpheldBy"] {
+        wanted_by.extend(look.get::<Vec<String>>(property));
+    }
+    Unit {
+        name: name.to_owned(),
+        load: look.get("LoadState"),
+        active: look.get("ActiveState"),
+        sub: look.get("SubState"),
+        result: look.get("Result"),
+        service_type: look.get("Type"),
+        bus_name: look.get("BusName"),
+        transient: look.get("Transient"),
+        wanted_by,
+        triggered_by: look.get("TriggeredBy"),
+        file: if generated { source } else { fragment },
+        busy: look.busy(),
+        restarts: look.get("NRestarts"),
+    }
+}
