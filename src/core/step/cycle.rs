@@ -10,7 +10,7 @@ use crate::core::{
 };
 
 /// After a blocker was seen, the next look.
-const BLOCKED_PAUSE: Duration = Duration::from_secs(60);
+const BLOCKED_PAUSE: Duration = Duration::from_secs(30);
 /// Tries of a step before the cycle takes its way out.
 const MAX_TRIES: u32 = 5;
 /// Orders of one apply (each attaches to one that still runs).
@@ -46,6 +46,13 @@ impl Machine<'_> {
     }
 
     fn probed(&mut self, job: Job, outcome: Outcome) {
+        // Quorum is a matter of the moment the slot is held: now, another node may be down in its turn.
+        let outcome = match outcome {
+            Outcome::Probed { inhibitors, .. } => {
+                Outcome::Probed { inhibitors, quorum: Evidence::No }
+            }
+            other => other,
+        };
         match probe_verdict(outcome) {
             Ok(()) => self.go(Phase::Queued { job }),
             Err(why) => {
