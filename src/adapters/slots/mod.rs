@@ -1,8 +1,13 @@
 //! Stores of the reboot semaphore: etcd for a fleet, a local file for one machine.
+//!
+//! Every store keeps the contract that `tests/slots_contract.rs` checks.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::core::slots::{Halt, Holder, Refusal, SlotsView};
+use crate::core::health::Evidence;
+use crate::core::slots::{Halt, Holder, Refusal, SCHEMA, Slots, SlotsView};
 
 pub mod etcd;
 pub mod local;
@@ -45,6 +50,19 @@ pub enum AdminOp {
     Resume,
 }
 
+impl AdminOp {
+    /// The semaphore with this change made.
+    fn apply(&self, slots: &Slots) -> Result<Slots, Refusal> {
+        match self {
+            Self::SetMax(max) => slots.with_max(*max),
+            Self::Lock(holder) => slots.admit(holder),
+            Self::Unlock(node) => Ok(slots.without(node)),
+            Self::Halt(halt) => Ok(slots.halted(halt.clone())),
+            Self::Resume => Ok(slots.resumed()),
+        }
+    }
+}
+
 /// What a node tells the fleet about itself, for `status` and for load balancers.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct NodeRecord {
@@ -58,7 +76,7 @@ pub struct NodeRecord {
     pub service: String,
 }
 
-/// One group's semaphore in some store.
+/// One group's semaphore in some store. Clones are the same store.
 #[derive(Clone, Debug)]
 pub enum SlotStore {
     /// etcd v3.
@@ -67,24 +85,178 @@ pub enum SlotStore {
     Local(local::LocalStore),
 }
 
-// The methods every store has (see tests/slots_contract.rs):
-//
-//   async fn acquire(&self, claim: &Holder, seen: impl Fn(Result<SlotsView, StoreError>)) -> Result<Token, StoreError>
-//       Joins the queue (idempotent) and waits for its turn. Retries Unreachable inside, for ever, with bounded
-//       back-off, telling `seen` of every failure and of every change it sees. Returns only on success, or on
-//       Refused(DuplicateNode)/Unusable. May be dropped at any await; `leave` must be called after that.
-//   async fn leave(&self, node: &str, nonce: &str) -> Result<Option<Token>, StoreError>
-//       Takes the ticket back; answers the token if it turns out that we hold a slot.
-//   async fn held(&self, node, nonce) -> Result<Option<Token>, StoreError>
-//   async fn release(&self, node: &str, nonce: &str, settle: Duration) -> Result<(), StoreError>
-//       Not holding is success without a write. Only our own entry (node + nonce) is removed.
-//   async fn view(&self) -> Result<SlotsView, StoreError>
-//   async fn admin(&self, op: &AdminOp) -> Result<SlotsView, StoreError>
-//   async fn publish(&self, node: &str, record: &NodeRecord) -> Result<(), StoreError>
-//   async fn nodes(&self) -> Result<BTreeMap<String, NodeRecord>, StoreError>
-//   async fn safe_to_lose(&self, own_addresses: &[IpAddr]) -> Evidence      (core::health::Evidence; Yes = UNSAFE reasons)
-//       etcd only: would the reboot of this machine cost etcd its quorum? local: Evidence::No.
+impl SlotStore {
+    /// Joins the queue and waits for a slot, for as long as it takes. First come, first served.
+    ///
+    /// Idempotent: a claim (node and nonce) that holds a slot already has it. Trouble with reaching
+    /// the store is waited out. `seen` is told of every such failure and of every change this waiter
+    /// sees; the queue in such a view is only the ticket before its own, if any, and its own.
+    /// `claim.since` is moved on by the time waited.
+    ///
+    /// May be dropped at any await; [`SlotStore::leave`] must be called after that.
+    ///
+    /// # Errors
+    /// `Refused` when another machine uses this node id, `Unusable` when waiting would not help.
+    pub async fn acquire(
+        &self,
+        claim: &Holder,
+        seen: impl Fn(Result<SlotsView, StoreError>),
+    ) -> Result<Token, StoreError> {
+        match self {
+            Self::Etcd(store) => store.acquire(claim, seen).await,
+            Self::Local(store) => store.acquire(claim, seen).await,
+        }
+    }
 
-/// Kept here so that the signatures above stay honest.
-#[allow(dead_code)]
-fn _uses(_: Duration, _: Holder, _: SlotsView) {}
+    /// Leaves the queue; answers the token if it turns out that we hold a slot. After this, an
+    /// acquire dropped before can no longer be admitted.
+    ///
+    /// # Errors
+    /// When the store cannot be reached or used; then nothing is known.
+    pub async fn leave(&self, node: &str, nonce: &str) -> Result<Option<Token>, StoreError> {
+        match self {
+            Self::Etcd(store) => store.leave(node, nonce).await,
+            Self::Local(store) => store.leave(node, nonce),
+        }
+    }
+
+    /// The token of the slot we hold, if we hold one.
+    ///
+    /// # Errors
+    /// When the store cannot be reached or used.
+    pub async fn held(&self, node: &str, nonce: &str) -> Result<Option<Token>, StoreError> {
+        match self {
+            Self::Etcd(store) => store.held(node, nonce).await,
+            Self::Local(store) => store.held(node, nonce),
+        }
+    }
+
+    /// Gives our slot back; nobody is admitted for `settle` after that. Only our own entry (node and
+    /// nonce) is removed. Not holding is success, without a write.
+    ///
+    /// # Errors
+    /// When the store cannot be reached or used; call again.
+    pub async fn release(
+        &self,
+        node: &str,
+        nonce: &str,
+        settle: Duration,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Etcd(store) => store.release(node, nonce, settle).await,
+            Self::Local(store) => store.release(node, nonce, settle),
+        }
+    }
+
+    /// The semaphore and its whole queue.
+    ///
+    /// # Errors
+    /// When the store cannot be reached or used.
+    pub async fn view(&self) -> Result<SlotsView, StoreError> {
+        match self {
+            Self::Etcd(store) => store.view().await,
+            Self::Local(store) => store.view(),
+        }
+    }
+
+    /// Makes an admin's change and answers the group as it is then. A change that is already made
+    /// is not made again.
+    ///
+    /// # Errors
+    /// `Refused` when the semaphore's rules forbid it, or when the store cannot be reached or used.
+    pub async fn admin(&self, op: &AdminOp) -> Result<SlotsView, StoreError> {
+        match self {
+            Self::Etcd(store) => store.admin(op).await,
+            Self::Local(store) => store.admin(op),
+        }
+    }
+
+    /// Tells the fleet about this node. From the first call on, and until the last clone of this
+    /// store is dropped, the node also counts as alive.
+    ///
+    /// # Errors
+    /// When the store cannot be reached or used.
+    pub async fn publish(&self, node: &str, record: &NodeRecord) -> Result<(), StoreError> {
+        match self {
+            Self::Etcd(store) => store.publish(node, record).await,
+            Self::Local(store) => store.publish(node, record),
+        }
+    }
+
+    /// The records of all nodes, by node id.
+    ///
+    /// # Errors
+    /// When the store cannot be reached or used.
+    pub async fn nodes(&self) -> Result<BTreeMap<String, NodeRecord>, StoreError> {
+        match self {
+            Self::Etcd(store) => store.nodes().await,
+            Self::Local(store) => store.nodes(),
+        }
+    }
+
+    /// Would the reboot of the machine with these addresses cost the store its quorum?
+    /// *Yes* gives the reasons not to reboot.
+    pub async fn quorum_risk(&self, own_addresses: &[IpAddr]) -> Evidence {
+        match self {
+            Self::Etcd(store) => store.quorum_risk(own_addresses).await,
+            Self::Local(_) => Evidence::No,
+        }
+    }
+}
+
+/// `slots` with the admission of `claim` dated by the time it `waited`, on the claimant's own clock.
+fn dated(mut slots: Slots, claim: &Holder, waited: Duration) -> Slots {
+    let waited = jiff::SignedDuration::try_from(waited).unwrap_or_default();
+    let same =
+        |h: &&mut Holder| h.node == claim.node && h.nonce == claim.nonce && h.since == claim.since;
+    for holder in slots.holders.iter_mut().filter(same) {
+        holder.since = claim.since.checked_add(waited).unwrap_or(claim.since);
+    }
+    slots
+}
+
+/// The semaphore as stored at `place` (a key, a path).
+fn parse_slots(bytes: &[u8], place: &str) -> Result<Slots, StoreError> {
+    parse(bytes, place)
+}
+
+/// A value that says its schema, as stored at `place`. A newer one is refused and so never
+/// overwritten by a program that would lose half of it.
+fn parse<T: serde::de::DeserializeOwned>(bytes: &[u8], place: &str) -> Result<T, StoreError> {
+    #[derive(serde::Deserialize)]
+    struct Schema {
+        schema: u32,
+    }
+    let unusable = |what: String| StoreError::Unusable { what: format!("{place}: {what}") };
+    let not_ours = |cause| unusable(format!("not a value of lockkeeper's ({cause})"));
+    let Schema { schema } = serde_json::from_slice(bytes).map_err(not_ours)?;
+    if schema > SCHEMA {
+        return Err(unusable(format!(
+            "written by a newer lockkeeper (schema {schema}, known here {SCHEMA}): update this one"
+        )));
+    }
+    serde_json::from_slice(bytes).map_err(not_ours)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_newer_schema_is_refused_before_the_rest_is_read() {
+        let error = parse_slots(br#"{"schema":2,"slots":[]}"#, "/k").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "/k: written by a newer lockkeeper (schema 2, known here 1): update this one"
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_semaphore_is_unusable() {
+        for bytes in [&b""[..], b"hello", b"[]", b"{}", br#"{"schema":1}"#] {
+            let error = parse_slots(bytes, "/k").unwrap_err();
+            assert!(matches!(error, StoreError::Unusable { .. }), "{error}");
+            assert!(error.to_string().starts_with("/k: not a value"), "{error}");
+        }
+    }
+}

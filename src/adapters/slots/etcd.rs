@@ -1,4 +1,0 @@
-//! etcd
-/// etcd
-#[derive(Clone, Debug)]
-pub struct EtcdStore;

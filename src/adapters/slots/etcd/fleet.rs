@@ -1,0 +1,106 @@
+//! What nodes tell the fleet about themselves.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use etcd_client::{GetOptions, PutOptions, Txn, TxnOp};
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+use super::client::{Call, Pool};
+use super::failure::{Failure, Kind};
+use super::{EtcdStore, encode};
+use crate::adapters::slots::{NodeRecord, StoreError};
+
+/// Pause after a failure to say that we are alive.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// The task that says we are alive; it ends with the last clone of the store.
+#[derive(Debug, Default)]
+pub(super) struct Alive(Mutex<Option<(String, JoinHandle<()>)>>);
+
+impl Alive {
+    /// Says it for `node` from now on.
+    fn start(&self, node: &str, task: impl FnOnce() -> JoinHandle<()>) {
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if running.as_ref().is_some_and(|(of, task)| of == node && !task.is_finished()) {
+            return;
+        }
+        if let Some((_, other)) = running.replace((node.to_owned(), task())) {
+            other.abort();
+        }
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        let running = self.0.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, task)) = running.take() {
+            task.abort();
+        }
+    }
+}
+
+impl EtcdStore {
+    /// See [`crate::adapters::slots::SlotStore::publish`].
+    pub(in crate::adapters::slots) async fn publish(
+        &self,
+        node: &str,
+        record: &NodeRecord,
+    ) -> Result<(), StoreError> {
+        self.alive.start(node, || {
+            let (pool, key, lease) =
+                (self.pool.clone(), self.keys.alive(node), self.timing.alive_lease);
+            tokio::spawn(async move { stay_alive(&pool, &key, lease).await })
+        });
+        let puts = [
+            TxnOp::put(self.keys.node(node), encode(record)?, None),
+            TxnOp::put(self.keys.service(node), record.service.as_str(), None),
+        ];
+        self.pool.txn(Call::Write, Txn::new().and_then(puts)).await?;
+        Ok(())
+    }
+
+    /// See [`crate::adapters::slots::SlotStore::nodes`].
+    pub(in crate::adapters::slots) async fn nodes(
+        &self,
+    ) -> Result<BTreeMap<String, NodeRecord>, StoreError> {
+        let prefix = self.keys.nodes();
+        let found = self.pool.get(&prefix, GetOptions::new().with_prefix()).await?;
+        let record = |kv: &etcd_client::KeyValue| {
+            let key = String::from_utf8_lossy(kv.key());
+            let node = key.strip_prefix(&prefix)?.to_owned();
+            match serde_json::from_slice(kv.value()) {
+                Ok(record) => Some((node, record)),
+                Err(error) => {
+                    tracing::warn!(%key, %error, "a node's record is in a form not known here");
+                    None
+                }
+            }
+        };
+        Ok(found.kvs().iter().filter_map(record).collect())
+    }
+}
+
+/// Keeps `key` under a lease, for ever.
+async fn stay_alive(pool: &Pool, key: &str, ttl: Duration) {
+    loop {
+        if let Err(failure) = live(pool, key, ttl).await {
+            tracing::debug!(why = failure.what, "cannot say that this node is alive");
+            if failure.kind != Kind::LeaseGone {
+                sleep(RETRY).await;
+            }
+        }
+    }
+}
+
+async fn live(pool: &Pool, key: &str, ttl: Duration) -> Result<(), Failure> {
+    let lease = pool.grant(ttl).await?;
+    let put = TxnOp::put(key, "", Some(PutOptions::new().with_lease(lease)));
+    pool.txn(Call::Write, Txn::new().and_then([put])).await?;
+    loop {
+        sleep(ttl / 3).await;
+        pool.keep_alive(lease).await?;
+    }
+}

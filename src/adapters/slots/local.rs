@@ -1,4 +1,0 @@
-//! local
-/// local
-#[derive(Clone, Debug)]
-pub struct LocalStore;

@@ -1,0 +1,162 @@
+//! The semaphore of one machine as a file: read whole, replaced whole, changed under a lock.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::adapters::slots::{NodeRecord, StoreError, Token, parse};
+use crate::core::slots::{SCHEMA, Slots};
+
+/// What the file says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Content {
+    /// As [`Slots::schema`].
+    schema: u32,
+    pub(super) slots: Slots,
+    /// The tokens of those who hold a slot.
+    pub(super) tokens: BTreeMap<String, Token>,
+    /// The token given last.
+    pub(super) last_token: Token,
+    /// What nodes told about themselves.
+    pub(super) nodes: BTreeMap<String, NodeRecord>,
+}
+
+impl Default for Content {
+    fn default() -> Self {
+        Self {
+            schema: SCHEMA,
+            slots: Slots::default(),
+            tokens: BTreeMap::new(),
+            last_token: 0,
+            nodes: BTreeMap::new(),
+        }
+    }
+}
+
+impl Content {
+    /// Takes over a changed semaphore: who is new in it gets the next token.
+    pub(super) fn set_slots(&mut self, slots: Slots) {
+        self.tokens.retain(|node, _| slots.holder(node).is_some());
+        for holder in &slots.holders {
+            if self.slots.holder(&holder.node).is_none() {
+                self.last_token += 1;
+                self.tokens.insert(holder.node.clone(), self.last_token);
+            }
+        }
+        self.slots = slots;
+    }
+}
+
+/// Reads the file; one that is not there yet is an empty semaphore.
+///
+/// # Errors
+/// `Unusable` when it cannot be read or understood.
+pub(super) fn read(path: &Path) -> Result<Content, StoreError> {
+    match fs::read(path) {
+        Ok(bytes) => parse(&bytes, &path.display().to_string()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Content::default()),
+        Err(error) => {
+            Err(StoreError::Unusable { what: format!("cannot read {}: {error}", path.display()) })
+        }
+    }
+}
+
+/// Changes the file as `edit` says, alone among all processes; no write when nothing changes.
+///
+/// # Errors
+/// What `edit` says, `Unusable` when the file cannot be understood, `Unreachable` when it cannot be
+/// written (a full disk may have room later).
+pub(super) fn change<T>(
+    path: &Path,
+    edit: impl FnOnce(&mut Content) -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let failed = |error: io::Error| StoreError::Unreachable {
+        what: format!("cannot write {}: {error}", path.display()),
+    };
+    let _alone = lock(path).map_err(failed)?;
+    let before = read(path)?;
+    let mut content = before.clone();
+    let answer = edit(&mut content)?;
+    if content != before {
+        replace(path, &content).map_err(failed)?;
+    }
+    Ok(answer)
+}
+
+/// A lock on a file beside it, since the file itself is replaced. Opening for reading is enough, so
+/// that it does not matter which user made it.
+fn lock(path: &Path) -> io::Result<File> {
+    let beside = suffixed(path, ".lock");
+    let file = match File::open(&beside) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o644).open(&beside)
+        }
+        found => found,
+    }?;
+    file.lock()?;
+    Ok(file)
+}
+
+/// Durable, and never half written: temporary file, sync, rename, sync the directory.
+fn replace(path: &Path, content: &Content) -> io::Result<()> {
+    let fresh = suffixed(path, ".new");
+    let mut file =
+        OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&fresh)?;
+    file.write_all(&serde_json::to_vec(content)?)?;
+    file.sync_all()?;
+    fs::rename(&fresh, path)?;
+    File::open(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?
+        .sync_all()
+}
+
+fn suffixed(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_that_changes_nothing_does_not_write() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("slots.json");
+        change(&path, |_| Ok(())).unwrap();
+        assert!(!path.exists());
+        change(&path, |c| {
+            c.last_token = 3;
+            Ok(())
+        })
+        .unwrap();
+        assert_eq!(read(&path).unwrap().last_token, 3);
+    }
+
+    #[test]
+    fn a_file_of_a_newer_schema_or_of_another_kind_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("slots.json");
+        for text in [r#"{"schema":9}"#, "", "not json"] {
+            fs::write(&path, text).unwrap();
+            let error = change(&path, |c| {
+                c.last_token = 3;
+                Ok(())
+            });
+            assert!(matches!(error, Err(StoreError::Unusable { .. })), "{text:?}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn a_directory_that_is_not_there_is_told_with_the_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("none/slots.json");
+        let error = change(&path, |_| Ok(())).unwrap_err();
+        assert!(error.to_string().starts_with(&format!("cannot write {}", path.display())));
+    }
+}
