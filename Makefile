@@ -1,0 +1,62 @@
+# Everything a developer or the CI does. Debian packages are installed as needed, with sudo unless
+# this runs as root; Rust must be there.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.PHONY: build deps check test cluster deb demo bench clean help
+
+VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
+DEB := build/lockkeeper_$(VERSION)_$(shell dpkg --print-architecture).deb
+DEB_SOURCES := Cargo.toml Cargo.lock $(wildcard README.md ARCHITECTURE.md CHANGELOG.md docs/man/*) \
+	$(shell find src units -type f) \
+	$(filter-out %.debhelper %.log %.substvars,$(wildcard debian/lockkeeper.*)) \
+	debian/changelog debian/control debian/copyright debian/rules debian/source/format
+SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
+CARGO_TARGET_DIR ?= target
+
+## build: the three programs, optimized, in target/release
+build: deps
+	cargo build --release --locked --bins
+
+## deps: the Debian packages and the Rust that building and testing need
+deps:
+	@scripts/install-deps
+
+## check: formatting and lints
+check:
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+
+## test: everything, from the lints to the cluster of real nodes
+test:
+	@scripts/test
+
+## deb: the package; prints where it is
+deb: deps $(DEB)
+	@echo $(DEB)
+
+$(DEB): $(DEB_SOURCES)
+	cargo build --release --locked --bins
+	mkdir -p build
+	LOCKKEEPER_BIN_DIR=$(CARGO_TARGET_DIR)/release LOCKKEEPER_DEB_DIR=build debian/rules binary
+
+## demo: three nodes update themselves, one at a time, before your eyes
+demo: deps $(DEB)
+	$(SUDO) tests/cluster/demo --deb $(DEB)
+
+## bench: what the installed agent costs
+bench: deps $(DEB)
+	$(SUDO) tests/cluster/bench --deb $(DEB)
+
+## cluster: the scenarios on real nodes only
+cluster: deps $(DEB)
+	$(SUDO) tests/cluster/run --deb $(DEB)
+
+clean:
+	cargo clean
+	debian/rules clean
+	rm -rf build
+
+## help: this list
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
