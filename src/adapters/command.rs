@@ -1,6 +1,12 @@
 //! Running other programs: fixed environment, no stdin, captured output, one error type.
 
-use std::{ffi::OsStr, path::Path, process::Stdio};
+use std::{
+    ffi::OsStr,
+    fs::File,
+    io,
+    path::Path,
+    process::{ExitStatus, Stdio},
+};
 
 /// A program that could not be run, or that said no.
 #[derive(Debug, thiserror::Error)]
@@ -77,23 +83,55 @@ impl Command {
     }
 
     /// Runs it to its end and returns what it printed.
-    pub async fn output(mut self) -> Result<String, CommandError> {
-        let out = self
-            .inner
-            .output()
-            .await
-            .map_err(|source| CommandError::Start { program: self.program.clone(), source })?;
-        let stdout = String::from_utf8_lossy(&out.stdout).into_owned();
-        if out.status.success() {
-            return Ok(stdout);
+    pub async fn output(self) -> Result<String, CommandError> {
+        let program = self.program.clone();
+        let done = self.finish().await?;
+        if done.status.success() {
+            return Ok(done.stdout);
         }
-        let stderr = String::from_utf8_lossy(&out.stderr);
-        let said = if stderr.trim().is_empty() { stdout.as_str() } else { &stderr };
-        Err(CommandError::Status {
-            program: self.program,
-            status: out.status.to_string(),
-            stderr: last_lines(said, 5),
+        let stderr = last_lines(done.said(), 5);
+        Err(CommandError::Status { program, status: done.status.to_string(), stderr })
+    }
+
+    /// Runs it to its end, whatever its status: for programs whose words matter when they say no.
+    pub async fn finish(mut self) -> Result<Finished, CommandError> {
+        let out = self.inner.output().await;
+        let out =
+            out.map_err(|source| CommandError::Start { program: self.program.clone(), source })?;
+        Ok(Finished {
+            status: out.status,
+            stdout: String::from_utf8_lossy(&out.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&out.stderr).into_owned(),
         })
+    }
+
+    /// Runs it to its end on its own: output into `log` (no pipe to us that could break), in its own
+    /// process group, and not killed with us. For work that must not be cut off half-way.
+    pub async fn run_apart(mut self, log: &File) -> Result<ExitStatus, CommandError> {
+        let start = |source| CommandError::Start { program: self.program.clone(), source };
+        let handles = || io::Result::Ok((log.try_clone()?, log.try_clone()?));
+        let (out, err) = handles().map_err(start)?;
+        self.inner.stdout(out).stderr(err).process_group(0).kill_on_drop(false);
+        self.inner.status().await.map_err(start)
+    }
+}
+
+/// How a program ended.
+#[derive(Debug)]
+pub struct Finished {
+    /// Its exit status.
+    pub status: ExitStatus,
+    /// Its output.
+    pub stdout: String,
+    /// Its standard error.
+    pub stderr: String,
+}
+
+impl Finished {
+    /// Its standard error, or its output when that is empty.
+    #[must_use]
+    pub fn said(&self) -> &str {
+        if self.stderr.trim().is_empty() { &self.stdout } else { &self.stderr }
     }
 }
 
