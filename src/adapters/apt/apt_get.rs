@@ -1,0 +1,102 @@
+//! How apt and dpkg are called: environment and options, in one place.
+
+use std::path::Path;
+
+use super::Layout;
+use crate::adapters::command::Command;
+
+/// Seconds apt waits for dpkg's lock; a race only, the long wait is [`super::locks`]'.
+const LOCK_SECS: u32 = 120;
+
+/// A program of the packaging system, told to ask nobody anything.
+#[must_use]
+pub fn program(layout: &Layout, name: &str) -> Command {
+    let command = Command::new(name)
+        .env("DEBIAN_FRONTEND", "noninteractive")
+        .env("DEBIAN_PRIORITY", "critical")
+        .env("NEEDRESTART_SUSPEND", "1")
+        .env("APT_LISTCHANGES_FRONTEND", "none")
+        .env("APT_LISTBUGS_FRONTEND", "none")
+        .env("UCF_FORCE_CONFFOLD", "1");
+    match layout.apt_config() {
+        Some(file) => command.env("APT_CONFIG", file),
+        None => command,
+    }
+}
+
+/// An apt program that sees the system's sources through our own lists, and takes no lock of the
+/// system's.
+#[must_use]
+pub fn with_our_lists(layout: &Layout, name: &str) -> Command {
+    options(
+        program(layout, name),
+        &[
+            ("Dir::State::Lists", layout.lists().display().to_string()),
+            ("Dir::Cache::Archives", layout.no_archives().display().to_string()),
+            ("APT::Get::Show-User-Simulation-Note", "false".to_owned()),
+            ("APT::Get::AutomaticRemove", "false".to_owned()),
+        ],
+    )
+}
+
+/// An apt program that sees nothing but the stage in `plan_dir`.
+#[must_use]
+pub fn with_stage(layout: &Layout, plan_dir: &Path, name: &str) -> Command {
+    let inside = |file: &str| plan_dir.join(file).display().to_string();
+    options(
+        program(layout, name),
+        &[
+            ("Dir::Etc::SourceList", inside("sources.list")),
+            ("Dir::Etc::SourceParts", inside("empty")),
+            ("Dir::Etc::Preferences", inside("prefs")),
+            ("Dir::Etc::PreferencesParts", inside("empty")),
+            ("Dir::State::Lists", inside("lists")),
+            ("Dir::Cache::Archives", inside("cache")),
+            // A release the admin prefers does not exist here, and apt would refuse to run.
+            ("APT::Default-Release", String::new()),
+            ("APT::Get::Show-User-Simulation-Note", "false".to_owned()),
+            ("APT::Get::AutomaticRemove", "false".to_owned()),
+            // Whether this node is in a phase was decided when the plan was made.
+            ("APT::Get::Always-Include-Phased-Updates", "true".to_owned()),
+        ],
+    )
+}
+
+/// The options of the one call that changes the system.
+#[must_use]
+pub fn for_real(command: Command) -> Command {
+    options(
+        command,
+        &[
+            ("Dpkg::Use-Pty", "0".to_owned()),
+            ("Dpkg::Options::", "--force-confdef".to_owned()),
+            ("Dpkg::Options::", "--force-confold".to_owned()),
+            ("DPkg::Lock::Timeout", LOCK_SECS.to_string()),
+        ],
+    )
+    .args(["-y", "-qq"])
+}
+
+/// dpkg, in the system looked after.
+#[must_use]
+pub fn dpkg(layout: &Layout) -> Command {
+    let command = program(layout, "dpkg");
+    if layout.is_running_system() {
+        return command;
+    }
+    command.arg(format!("--root={}", layout.root().display()))
+}
+
+/// dpkg-query, in the system looked after.
+#[must_use]
+pub fn dpkg_query(layout: &Layout) -> Command {
+    program(layout, "dpkg-query").arg(format!("--admindir={}", layout.at("var/lib/dpkg").display()))
+}
+
+/// No cache files (they would be the system's, or stale), no translations.
+fn options(command: Command, more: &[(&str, String)]) -> Command {
+    let always = ["Dir::Cache::pkgcache=", "Dir::Cache::srcpkgcache=", "Acquire::Languages=none"];
+    let command = always.iter().fold(command, |command, option| command.args(["-o", option]));
+    more.iter()
+        .fold(command, |command, (key, value)| command.arg("-o").arg(format!("{key}={value}")))
+}

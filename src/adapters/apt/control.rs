@@ -1,0 +1,58 @@
+//! Debian control data: stanzas of `Field: value` lines.
+
+/// The value of a field's first line, `None` when the stanza has no such field.
+#[must_use]
+pub fn field<'a>(stanza: &'a str, name: &str) -> Option<&'a str> {
+    stanza.lines().find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+/// `Package`, `Architecture` and `Version` of a stanza that has all three.
+#[must_use]
+pub fn identity(stanza: &str) -> Option<(&str, &str, &str)> {
+    Some((field(stanza, "Package")?, field(stanza, "Architecture")?, field(stanza, "Version")?))
+}
+
+/// The stanza's `Installed-Size` in bytes (the field has KiB); 0 when it does not say.
+#[must_use]
+pub fn installed_bytes(stanza: &str) -> u64 {
+    let kib = field(stanza, "Installed-Size").and_then(|size| size.parse::<u64>().ok());
+    kib.unwrap_or(0).saturating_mul(1024)
+}
+
+/// The stanzas of a text, as `apt-cache show` prints them.
+pub fn stanzas(text: &str) -> impl Iterator<Item = &str> {
+    text.split("\n\n").filter(|stanza| !stanza.trim().is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHOWN: &str = "\
+Package: alpha
+Architecture: all
+Version: 1.1
+Installed-Size: 10
+Description: test
+ Version: not a field, it is indented
+
+Package: beta
+Architecture: amd64
+Version: 1:1.1
+";
+
+    #[test]
+    fn stanzas_are_told_apart_and_continued_lines_are_no_fields() {
+        let found: Vec<_> = stanzas(SHOWN).filter_map(identity).collect();
+        assert_eq!(found, [("alpha", "all", "1.1"), ("beta", "amd64", "1:1.1")]);
+    }
+
+    #[test]
+    fn sizes_are_bytes_and_a_missing_one_is_nothing() {
+        let sizes: Vec<_> = stanzas(SHOWN).map(installed_bytes).collect();
+        assert_eq!(sizes, [10 * 1024, 0]);
+    }
+}

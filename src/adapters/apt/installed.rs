@@ -1,0 +1,163 @@
+//! What dpkg says is installed, and what a plan still lacks.
+
+use super::{AptError, Layout, apt_get};
+use crate::core::plan::{PackageChange, Plan};
+
+const FORMAT: &str = "${Package}\t${Architecture}\t${Version}\t${db:Status-Status}\t\
+                      ${db:Status-Eflag}\t${Installed-Size}\n";
+
+/// One package dpkg knows of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installed {
+    /// Package, without architecture.
+    pub name: String,
+    /// Debian architecture.
+    pub arch: String,
+    /// Version, installed or half installed.
+    pub version: String,
+    /// dpkg's word: `installed`, `half-configured`, `config-files`, …
+    pub status: String,
+    /// dpkg wants it unpacked again.
+    pub reinstall: bool,
+    /// Bytes on disk, as the package says.
+    pub bytes: u64,
+}
+
+impl Installed {
+    /// Unpacked and configured, nothing left to do.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.status == "installed" && !self.reinstall
+    }
+
+    /// Neither complete nor gone.
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
+        !self.is_complete() && !matches!(self.status.as_str(), "not-installed" | "config-files")
+    }
+
+    /// `alpha 1.1 is half-configured`
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let state = if self.reinstall { "damaged" } else { &self.status };
+        format!("{} {} is {state}", self.name, self.version)
+    }
+}
+
+/// All packages dpkg knows of.
+pub async fn query(layout: &Layout) -> Result<Vec<Installed>, AptError> {
+    parse(&apt_get::dpkg_query(layout).args(["-W", "-f", FORMAT]).output().await?)
+}
+
+/// Reads lines of [`FORMAT`].
+pub fn parse(text: &str) -> Result<Vec<Installed>, AptError> {
+    text.lines()
+        .map(|line| {
+            package(line)
+                .ok_or_else(|| AptError::Output { program: "dpkg-query", line: line.to_owned() })
+        })
+        .collect()
+}
+
+fn package(line: &str) -> Option<Installed> {
+    let mut fields = line.split('\t');
+    let mut next = || fields.next().map(str::to_owned);
+    Some(Installed {
+        name: next()?,
+        arch: next()?,
+        version: next()?,
+        status: next()?,
+        reinstall: next()? != "ok",
+        bytes: next()?.parse::<u64>().unwrap_or(0).saturating_mul(1024),
+    })
+}
+
+/// What dpkg has of a package of a plan.
+#[must_use]
+pub fn find<'a>(installed: &'a [Installed], wanted: &PackageChange) -> Option<&'a Installed> {
+    let same_name = || installed.iter().filter(|p| p.name == wanted.name);
+    same_name().find(|p| p.arch == wanted.arch).or_else(|| {
+        // A package may change between `all` and an architecture.
+        same_name().find(|p| p.arch == "all" || wanted.arch == "all")
+    })
+}
+
+/// Is this package of a plan installed and configured, at exactly its version?
+#[must_use]
+pub fn is_done(installed: &[Installed], wanted: &PackageChange) -> bool {
+    find(installed, wanted).is_some_and(|have| have.is_complete() && have.version == wanted.to)
+}
+
+/// What the node lacks of a plan, one sentence a package; empty = fully installed.
+#[must_use]
+pub fn lacks(plan: &Plan, installed: &[Installed]) -> Vec<String> {
+    let lack = |wanted: &PackageChange| match find(installed, wanted) {
+        Some(have) if have.is_broken() => Some(have.sentence()),
+        Some(have) if have.version == wanted.to && have.is_complete() => None,
+        Some(have) if have.is_complete() => {
+            Some(format!("{} is at {}, not {}", wanted.name, have.version, wanted.to))
+        }
+        _ => Some(format!("{} {} is not installed", wanted.name, wanted.to)),
+    };
+    plan.packages.iter().filter_map(lack).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOOKWORM: &str = include_str!("../../../tests/fixtures/apt/debian-12/dpkg-query.txt");
+
+    fn change(name: &str, arch: &str, to: &str) -> PackageChange {
+        PackageChange {
+            name: name.into(),
+            arch: arch.into(),
+            from: None,
+            to: to.into(),
+            sha256: "0".repeat(64),
+            size: 1,
+            origin: String::new(),
+        }
+    }
+
+    #[test]
+    fn states_of_a_broken_system_are_told_apart() {
+        let found = parse(BOOKWORM).unwrap();
+        let broken: Vec<_> =
+            found.iter().filter(|p| p.is_broken()).map(Installed::sentence).collect();
+        assert_eq!(
+            broken,
+            [
+                "lab-bad 1.1 is half-configured",
+                "lab-dep 1.1 is unpacked",
+                "lab-many 1.0 is damaged"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_plan_lacks_what_is_missing_older_or_not_configured() {
+        let found = parse(BOOKWORM).unwrap();
+        let plan = Plan::new(vec![
+            change("lab-hello", "all", "1.1"),
+            change("lab-old", "amd64", "2:1.1"),
+            change("lab-bad", "all", "1.1"),
+            change("lab-gone", "all", "1.1"),
+            change("lab-none", "all", "1.1"),
+        ]);
+        assert_eq!(
+            lacks(&plan.unwrap(), &found),
+            [
+                "lab-bad 1.1 is half-configured",
+                "lab-gone 1.1 is not installed",
+                "lab-none 1.1 is not installed",
+                "lab-old is at 2:1.0, not 2:1.1",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_an_error() {
+        assert!(matches!(parse("lab-hello\tall\t1.0\n"), Err(AptError::Output { .. })));
+    }
+}

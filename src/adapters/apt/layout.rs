@@ -1,0 +1,80 @@
+//! Where things are: our own files, and the system the packages belong to.
+
+use std::path::{Path, PathBuf};
+
+use crate::core::plan::PlanId;
+
+/// The system looked after, and where we keep lists and plans.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    state: PathBuf,
+    root: PathBuf,
+    apt_config: Option<PathBuf>,
+}
+
+impl Layout {
+    /// The running system, with our files under `state`.
+    #[must_use]
+    pub fn system(state: &Path) -> Self {
+        Self { state: state.to_owned(), root: PathBuf::from("/"), apt_config: None }
+    }
+
+    /// A system in a directory; apt reads `apt_config` first (as `APT_CONFIG`), and must learn of
+    /// `root` from there.
+    #[must_use]
+    pub fn rooted(state: &Path, root: &Path, apt_config: &Path) -> Self {
+        Self {
+            state: state.to_owned(),
+            root: root.to_owned(),
+            apt_config: Some(apt_config.to_owned()),
+        }
+    }
+
+    /// The private lists of all sources.
+    #[must_use]
+    pub fn lists(&self) -> PathBuf {
+        self.state.join("lists")
+    }
+
+    /// An archive cache that stays empty, so that apt never takes a file for downloaded.
+    #[must_use]
+    pub fn no_archives(&self) -> PathBuf {
+        self.state.join("no-archives")
+    }
+
+    /// The folder of all plans.
+    #[must_use]
+    pub fn plans(&self) -> PathBuf {
+        self.state.join("plans")
+    }
+
+    /// The folder of one plan.
+    #[must_use]
+    pub fn plan(&self, id: &PlanId) -> PathBuf {
+        self.plans().join(id.as_str())
+    }
+
+    /// A path of the system looked after.
+    #[must_use]
+    pub fn at(&self, path: &str) -> PathBuf {
+        self.root.join(path.trim_start_matches('/'))
+    }
+
+    /// Its root directory.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// What apt reads before anything else, if not the system's own configuration.
+    #[must_use]
+    pub fn apt_config(&self) -> Option<&Path> {
+        self.apt_config.as_deref()
+    }
+
+    /// Is it the running system?
+    #[must_use]
+    pub fn is_running_system(&self) -> bool {
+        self.root == Path::new("/")
+    }
+}

@@ -1,0 +1,127 @@
+//! The folder of a plan: its document, how far its stage and its transaction have come.
+
+use std::{fs, path::PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::{AptError, Layout, durable, transaction::Outcome};
+use crate::{
+    adapters::state_file,
+    core::plan::{Plan, PlanId},
+};
+
+const SCHEMA: u32 = 1;
+
+/// A document with the schema its reader checks first.
+#[derive(Serialize, Deserialize)]
+struct Document<T> {
+    schema: u32,
+    #[serde(flatten)]
+    content: T,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Attempts {
+    started: u32,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Nothing {}
+
+fn file(layout: &Layout, id: &PlanId, name: &str) -> PathBuf {
+    layout.plan(id).join(name)
+}
+
+fn write<T: Serialize>(path: &std::path::Path, content: T) -> Result<(), AptError> {
+    Ok(state_file::write(path, &Document { schema: SCHEMA, content })?)
+}
+
+fn read<T: for<'a> Deserialize<'a>>(path: &std::path::Path) -> Result<Option<T>, AptError> {
+    Ok(state_file::read::<Document<T>>(path, SCHEMA)?.map(|document| document.content))
+}
+
+/// Writes a plan down; it can be staged from now on.
+pub fn remember(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
+    let folder = layout.plan(&plan.id);
+    if !folder.exists() {
+        durable::folder(&folder)?;
+        durable::sync(&layout.plans())?;
+    }
+    write(&folder.join("plan.json"), plan)
+}
+
+/// Reads a plan back, and makes sure that it is the one its id names.
+pub fn load(layout: &Layout, id: &PlanId) -> Result<Plan, AptError> {
+    let plan: Plan =
+        read(&file(layout, id, "plan.json"))?.ok_or_else(|| AptError::NoPlan(id.clone()))?;
+    if plan.id != *id || PlanId::of(&plan.packages) != *id {
+        let why = "plan.json does not have the digest it is named by".to_owned();
+        return Err(AptError::Damaged { id: id.clone(), why });
+    }
+    Ok(plan)
+}
+
+/// Has the stage been published?
+#[must_use]
+pub fn is_staged(layout: &Layout, id: &PlanId) -> bool {
+    file(layout, id, "staged").exists()
+}
+
+/// Publishes the stage, durably.
+pub fn publish(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
+    write(&file(layout, id, "staged"), Nothing {})
+}
+
+/// Takes back the publication, before anything of the stage changes.
+pub fn withdraw(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
+    Ok(state_file::remove(&file(layout, id, "staged"))?)
+}
+
+/// How often the plan's transaction has been started.
+pub fn attempts(layout: &Layout, id: &PlanId) -> Result<u32, AptError> {
+    Ok(read::<Attempts>(&file(layout, id, "attempts.json"))?.map_or(0, |a| a.started))
+}
+
+/// Writes down how often it has been started, before it is.
+pub fn count_attempts(layout: &Layout, id: &PlanId, started: u32) -> Result<(), AptError> {
+    write(&file(layout, id, "attempts.json"), Attempts { started })
+}
+
+/// How the transaction ended, if it has.
+pub fn result(layout: &Layout, id: &PlanId) -> Result<Option<Outcome>, AptError> {
+    read(&file(layout, id, "result.json"))
+}
+
+/// Writes down how the transaction ended.
+pub fn set_result(layout: &Layout, id: &PlanId, outcome: &Outcome) -> Result<(), AptError> {
+    write(&file(layout, id, "result.json"), outcome)
+}
+
+/// Forgets an ended transaction, so that the plan can be applied afresh. The count goes first: cut
+/// off in between, the result still stands.
+pub fn forget_result(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
+    state_file::remove(&file(layout, id, "attempts.json"))?;
+    Ok(state_file::remove(&file(layout, id, "result.json"))?)
+}
+
+/// Has the plan's transaction begun, and not ended?
+pub fn is_under_way(layout: &Layout, id: &PlanId) -> Result<bool, AptError> {
+    Ok(attempts(layout, id)? > 0 && result(layout, id)?.is_none())
+}
+
+/// Removes all plans but `keep`, and but those whose transaction is under way.
+pub fn prune(layout: &Layout, keep: &PlanId) -> Result<(), AptError> {
+    let path = layout.plans();
+    for entry in fs::read_dir(&path).map_err(AptError::io("read", &path))? {
+        let entry = entry.map_err(AptError::io("read", &path))?;
+        let Some(id) = entry.file_name().to_str().and_then(|name| PlanId::parse(name).ok()) else {
+            continue;
+        };
+        // One whose documents cannot be read stays: it may be under way.
+        if id != *keep && !is_under_way(layout, &id).unwrap_or(true) {
+            withdraw(layout, &id)?;
+            durable::remove(&entry.path())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,195 @@
+//! A stage as apt sees it: a flat repository with an index, pins and a source of its own.
+//!
+//! Everything but the .debs is derived from the plan and the .debs, and written anew before each
+//! use: what the debs' digests vouch for is all there is to trust.
+
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    AptError, Layout, apt_get, control, durable,
+    simulation::{self, Simulation},
+};
+use crate::core::plan::{PackageChange, Plan, PlanId, hex};
+
+/// The origin our pins speak of. Without a `Release` file that names one, no pin would match.
+const ORIGIN: &str = "lockkeeper";
+
+/// Where a package's archive lies in the stage; without the version, whose `:` and `%` apt would
+/// read in its own way.
+#[must_use]
+pub fn deb_path(plan_dir: &Path, package: &PackageChange) -> PathBuf {
+    plan_dir.join("debs").join(deb_name(package))
+}
+
+fn deb_name(package: &PackageChange) -> String {
+    format!("{}_{}.deb", package.name, package.arch)
+}
+
+/// Compares every archive with the plan: size and SHA-256.
+pub async fn verify(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
+    let (dir, plan) = (layout.plan(&plan.id), plan.clone());
+    // Hashing a large stage takes seconds; the bus must be answered meanwhile.
+    let all = move || plan.packages.iter().try_for_each(|p| verify_deb(&dir, &plan.id, p));
+    tokio::task::spawn_blocking(all).await.unwrap_or_else(|panic| {
+        Err(AptError::Said { doing: "hashing the stage", said: panic.to_string() })
+    })
+}
+
+fn verify_deb(dir: &Path, id: &PlanId, package: &PackageChange) -> Result<(), AptError> {
+    let path = deb_path(dir, package);
+    let damaged = |why| AptError::Damaged { id: id.clone(), why };
+    let (sha256, size) = durable::digest(&path)
+        .map_err(|error| damaged(format!("{} cannot be read: {error}", deb_name(package))))?;
+    if (&sha256, size) == (&package.sha256, package.size) {
+        return Ok(());
+    }
+    Err(damaged(format!("{} does not have the digest of {}", deb_name(package), package.to)))
+}
+
+/// Writes index, pins and source of a stage whose archives have been verified, and lets apt read
+/// them.
+pub async fn build(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
+    let dir = layout.plan(&plan.id);
+    let mut index = String::new();
+    for package in &plan.packages {
+        let path = deb_path(&dir, package);
+        let control = apt_get::program(layout, "dpkg-deb").arg("-f").arg(&path).output().await?;
+        index.push_str(&stanza(plan, package, &control)?);
+    }
+    durable::write(&dir.join("Packages"), &index)?;
+    durable::write(&dir.join("Release"), &release(&index))?;
+    durable::write(&dir.join("prefs"), &preferences(plan))?;
+    durable::write(&dir.join("sources.list"), &source(&dir))?;
+    for folder in ["empty", "lists", "cache"] {
+        durable::fresh_folder(&dir.join(folder))?;
+    }
+    durable::sync(&dir)?;
+    let update =
+        apt_get::with_stage(layout, &dir, "apt-get").args(["-qq", "--error-on=any", "update"]);
+    let done = update.finish().await?;
+    if done.status.success() {
+        return Ok(());
+    }
+    let said = super::sources::complaint(done.said());
+    Err(AptError::Said { doing: "reading the stage's index", said })
+}
+
+/// What apt would do with the stage now, without network.
+pub async fn simulate(layout: &Layout, plan: &Plan) -> Result<Simulation, AptError> {
+    let simulate = apt_get::with_stage(layout, &layout.plan(&plan.id), "apt-get");
+    let done = simulate.args(["-s", "upgrade", "--with-new-pkgs"]).finish().await?;
+    if done.status.success() {
+        return simulation::parse(&done.stdout);
+    }
+    let said = super::sources::complaint(done.said());
+    Err(AptError::Said { doing: "simulating the upgrade", said })
+}
+
+/// Removes all that a stage consists of; the plan's documents stay.
+pub fn clear(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
+    super::plans::withdraw(layout, id)?;
+    let dir = layout.plan(id);
+    let parts = [
+        "debs",
+        "download",
+        "Packages",
+        "Release",
+        "prefs",
+        "sources.list",
+        "empty",
+        "lists",
+        "cache",
+    ];
+    parts.iter().try_for_each(|part| durable::remove(&dir.join(part)))
+}
+
+/// A package's entry in `Packages`: its control data, and the plan's word for file, size and digest.
+fn stanza(plan: &Plan, package: &PackageChange, control: &str) -> Result<String, AptError> {
+    let expected = (package.name.as_str(), package.arch.as_str(), package.to.as_str());
+    if control::identity(control) != Some(expected) {
+        let why = format!("{} is another package than the plan says", deb_name(package));
+        return Err(AptError::Damaged { id: plan.id.clone(), why });
+    }
+    Ok(format!(
+        "{}\nFilename: debs/{}\nSize: {}\nSHA256: {}\n\n",
+        control.trim_end(),
+        deb_name(package),
+        package.size,
+        package.sha256
+    ))
+}
+
+fn release(index: &str) -> String {
+    let digest = hex(&Sha256::digest(index.as_bytes()));
+    format!(
+        "Origin: {ORIGIN}\nLabel: {ORIGIN}\nSuite: stage\nDate: Thu, 01 Jan 1970 00:00:00 UTC\n\
+         SHA256:\n {digest} {} Packages\n",
+        index.len()
+    )
+}
+
+/// Nothing is a candidate but the plan's packages in the plan's versions.
+fn preferences(plan: &Plan) -> String {
+    let mut text = format!("Package: *\nPin: release o={ORIGIN}\nPin-Priority: -1\n");
+    for package in &plan.packages {
+        // apt does not know `name:all` here.
+        let arch = Some(&package.arch).filter(|arch| *arch != "all");
+        let arch = arch.map(|arch| format!(":{arch}")).unwrap_or_default();
+        let _ = write!(
+            text,
+            "\nPackage: {}{arch}\nPin: version {}\nPin-Priority: 1001\n",
+            package.name, package.to
+        );
+    }
+    text
+}
+
+/// Trusted: what it may hold is decided by the digests in its index, which we write.
+fn source(dir: &Path) -> String {
+    format!("deb [trusted=yes] file:{}/ ./\n", dir.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        let change = |name: &str, arch: &str, to: &str| PackageChange {
+            name: name.into(),
+            arch: arch.into(),
+            from: None,
+            to: to.into(),
+            sha256: "0".repeat(64),
+            size: 7,
+            origin: String::new(),
+        };
+        Plan::new(vec![change("a", "all", "1"), change("b", "i386", "2:1")]).unwrap()
+    }
+
+    #[test]
+    fn pins_name_each_package_at_its_version_and_refuse_the_rest() {
+        assert_eq!(
+            preferences(&plan()),
+            "Package: *\nPin: release o=lockkeeper\nPin-Priority: -1\n\
+             \nPackage: a\nPin: version 1\nPin-Priority: 1001\n\
+             \nPackage: b:i386\nPin: version 2:1\nPin-Priority: 1001\n"
+        );
+    }
+
+    #[test]
+    fn an_index_entry_carries_the_plans_digest_and_refuses_another_package() {
+        let plan = plan();
+        let control = "Package: a\nArchitecture: all\nVersion: 1\nDescription: x\n y\n";
+        let entry = stanza(&plan, &plan.packages[0], control).unwrap();
+        let expected = format!("Filename: debs/a_all.deb\nSize: 7\nSHA256: {}\n\n", "0".repeat(64));
+        assert!(entry.starts_with(control.trim_end()) && entry.ends_with(&expected), "{entry}");
+        let other = control.replace("Version: 1", "Version: 3");
+        let error = stanza(&plan, &plan.packages[0], &other).unwrap_err();
+        assert!(matches!(error, AptError::Damaged { .. }), "{error:?}");
+    }
+}

@@ -1,0 +1,107 @@
+//! What `apt-get --simulate` says it would do.
+
+use super::AptError;
+
+/// One `Inst` line.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Install {
+    /// Package, without architecture.
+    pub name: String,
+    /// Debian architecture.
+    pub arch: String,
+    /// Version it replaces.
+    pub from: Option<String>,
+    /// Version it brings.
+    pub to: String,
+    /// Where that comes from (`Debian-Security:12/stable-security`).
+    pub origin: String,
+}
+
+/// All of a simulation.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Simulation {
+    /// Packages it would unpack, in apt's order.
+    pub installs: Vec<Install>,
+    /// Names of packages it would remove.
+    pub removes: Vec<String>,
+}
+
+/// Reads the output of `apt-get --simulate`; only its `Inst` and `Remv` lines say anything.
+pub fn parse(text: &str) -> Result<Simulation, AptError> {
+    let mut found = Simulation::default();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("Inst ") {
+            let install = install(rest)
+                .ok_or_else(|| AptError::Output { program: "apt-get", line: line.to_owned() })?;
+            found.installs.push(install);
+        } else if let Some(rest) = line.strip_prefix("Remv ") {
+            found.removes.push(rest.split(' ').next().unwrap_or(rest).to_owned());
+        }
+    }
+    Ok(found)
+}
+
+/// `NAME[:ARCH] [OLD] (NEW ORIGIN, ORIGIN [ARCH]) [what is still broken then]`
+fn install(rest: &str) -> Option<Install> {
+    let (full_name, rest) = rest.split_once(' ')?;
+    let name = full_name.split_once(':').map_or(full_name, |(name, _)| name);
+    let (from, rest) = match rest.strip_prefix('[') {
+        Some(rest) => rest.split_once("] ").map(|(old, rest)| (Some(old.to_owned()), rest))?,
+        None => (None, rest),
+    };
+    let (inside, _) = rest.strip_prefix('(')?.split_once(')')?;
+    let (inside, arch) = inside.strip_suffix(']')?.rsplit_once('[')?;
+    let (to, origin) = inside.split_once(' ')?;
+    Some(Install {
+        name: name.to_owned(),
+        arch: arch.to_owned(),
+        from,
+        to: to.to_owned(),
+        origin: origin.trim().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(line: &str) -> Install {
+        parse(line).unwrap().installs.remove(0)
+    }
+
+    #[test]
+    fn an_upgrade_has_an_old_version_and_a_new_package_has_none() {
+        let found = one("Inst base-files [12.4] (12.4+deb12u12 Debian:12.12/oldstable [amd64])");
+        assert_eq!(found.from.as_deref(), Some("12.4"));
+        assert_eq!((found.to.as_str(), found.arch.as_str()), ("12.4+deb12u12", "amd64"));
+        assert_eq!(found.origin, "Debian:12.12/oldstable");
+        assert_eq!(one("Inst delta (0.1 Lab:stable [all])").from, None);
+    }
+
+    #[test]
+    fn a_foreign_architecture_is_not_part_of_the_name() {
+        let found = one("Inst libc6:i386 [2.36-9] (2.36-9+deb12u13 Debian:12/x [i386]) []");
+        assert_eq!((found.name.as_str(), found.arch.as_str()), ("libc6", "i386"));
+    }
+
+    #[test]
+    fn several_origins_stay_together_and_none_is_empty() {
+        let found = one("Inst a [1:1~rc1] (1:1 Debian:12/stable, Debian-Security:12/x [all]) [b ]");
+        assert_eq!(found.origin, "Debian:12/stable, Debian-Security:12/x");
+        assert_eq!(one("Inst a (1  [all])").origin, "");
+    }
+
+    #[test]
+    fn a_line_that_cannot_be_read_is_an_error_not_a_package_less() {
+        for line in ["Inst a", "Inst a [1]", "Inst a [1] (2 x)", "Inst a (2"] {
+            assert!(matches!(parse(line), Err(AptError::Output { .. })), "{line}");
+        }
+    }
+
+    #[test]
+    fn removals_are_seen() {
+        let found = parse("Remv lab-old [1.0] [lab-new ]\nConf x (1 y [all])\n").unwrap();
+        assert_eq!(found.removes, ["lab-old"]);
+        assert!(found.installs.is_empty());
+    }
+}

@@ -1,0 +1,155 @@
+//! Refreshing our own package lists from the system's sources, with the system's keys.
+
+use super::{AptError, Layout, apt_get, durable};
+
+/// At most this many sources are named in an error; the rest are counted.
+const NAMED: usize = 3;
+
+/// Refreshes the private lists. Every source must answer and be trusted: with a part of the lists
+/// missing, an old set could look like the newest one.
+pub async fn refresh(layout: &Layout) -> Result<(), AptError> {
+    for folder in [layout.lists(), layout.no_archives()] {
+        durable::folder(&folder)?;
+    }
+    let update = apt_get::with_our_lists(layout, "apt-get")
+        // Lists are kept compressed: a tenth of the space.
+        .args(["-o", "Acquire::GzipIndexes=true"])
+        .args(["-q", "--error-on=any", "update"]);
+    let done = update.finish().await?;
+    if done.status.success() {
+        return Ok(());
+    }
+    if done.said().contains("No space left on device") {
+        return Err(AptError::Full { mount: super::space::mount_point(&layout.lists()) });
+    }
+    Err(AptError::Sources(complaint(done.said())))
+}
+
+/// What apt's errors come down to: each source once, with the reason apt gives for it.
+#[must_use]
+pub fn complaint(stderr: &str) -> String {
+    let mut said: Vec<String> = Vec::new();
+    for line in stderr.lines().filter_map(|line| line.strip_prefix("E: ")) {
+        let text = error(line, stderr);
+        if !said.contains(&text) {
+            said.push(text);
+        }
+    }
+    // "Some index files failed" and the like say nothing of their own.
+    let specific: Vec<&String> = said.iter().filter(|text| !is_general(text)).collect();
+    let said = if specific.is_empty() { said.iter().collect() } else { specific };
+    if said.is_empty() {
+        return "apt gave no reason".to_owned();
+    }
+    let named = said.iter().take(NAMED).map(|text| text.as_str()).collect::<Vec<_>>().join("; ");
+    match said.len().saturating_sub(NAMED) {
+        0 => named,
+        more => format!("{named}; and {more} more"),
+    }
+}
+
+fn is_general(text: &str) -> bool {
+    text.starts_with("Some index files failed") || text == "The list of sources could not be read."
+}
+
+/// One `E:` line, shortened to `source: reason` where it is about a source.
+fn error(line: &str, all: &str) -> String {
+    if let Some(rest) = line.strip_prefix("Failed to fetch ") {
+        let (uri, reason) = rest.split_once("  ").unwrap_or((rest, "cannot be fetched"));
+        let reason = reason.split(" [IP: ").next().unwrap_or(reason);
+        return format!("{}: {}", site(uri), reason.trim());
+    }
+    if let Some((source, rest)) =
+        line.strip_prefix("The repository '").and_then(|r| r.split_once('\''))
+    {
+        let reason = bad_signature(all, source).unwrap_or_else(|| {
+            rest.trim_start_matches(" is ").trim().trim_end_matches('.').to_owned()
+        });
+        return format!("{}: {reason}", site(source));
+    }
+    line.trim().to_owned()
+}
+
+/// The reason in `W: GPG error: SOURCE: reason`.
+fn bad_signature(all: &str, source: &str) -> Option<String> {
+    let start = format!("W: GPG error: {source}: ");
+    all.lines().find_map(|line| line.strip_prefix(&start)).map(|reason| reason.trim().to_owned())
+}
+
+/// `http://h/x ./ InRelease` and `http://h/x/./InRelease` → without the file's name.
+fn site(source: &str) -> &str {
+    ["InRelease", "Release"]
+        .iter()
+        .find_map(|name| source.strip_suffix(name))
+        .unwrap_or(source)
+        .trim_end()
+        .trim_end_matches(['/', '.'])
+        .trim_end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    macro_rules! update {
+        ($name:literal) => {
+            complaint(include_str!(concat!("../../../tests/fixtures/apt/", $name, ".txt")))
+        };
+    }
+
+    #[test]
+    fn each_way_to_fail_names_source_and_reason_on_debian_12() {
+        let source = "http://deb.example.com";
+        for (found, reason) in [
+            (
+                update!("debian-12/update-bad-signature"),
+                "The following signatures were invalid: BADSIG F1B2325BD0F1D288 T <t@example.com>",
+            ),
+            (
+                update!("debian-12/update-no-key"),
+                "The following signatures couldn't be verified because the public key is not \
+                 available: NO_PUBKEY F1B2325BD0F1D288",
+            ),
+            (update!("debian-12/update-not-signed"), "not signed"),
+            (update!("debian-12/update-no-release"), "does not have a Release file"),
+            (
+                update!("debian-12/update-refused"),
+                "Could not connect to deb.example.com:80 (192.0.2.7). - connect (111: Connection \
+                 refused)",
+            ),
+        ] {
+            assert_eq!(found, format!("{source}: {reason}"));
+        }
+        assert_eq!(
+            update!("debian-12/update-mismatch"),
+            "http://deb.example.com/./Packages: File has unexpected size (3189 != 3187). Mirror \
+             sync in progress?"
+        );
+        assert_eq!(
+            update!("debian-12/update-no-name"),
+            "http://nonexistent.invalid: Could not resolve 'nonexistent.invalid'"
+        );
+        assert_eq!(
+            update!("debian-12/update-no-folder"),
+            "file:/srv/archive: does not have a Release file"
+        );
+        assert!(
+            update!("debian-12/update-expired").contains("deb.example.com/./InRelease is expired")
+        );
+        assert_eq!(
+            update!("debian-12/update-malformed"),
+            "Type 'debx' is not known on line 1 in source list /etc/apt/sources.list"
+        );
+    }
+
+    #[test]
+    fn many_sources_are_counted_and_silence_is_said() {
+        let lines: Vec<_> =
+            (1..=5).map(|i| format!("E: Failed to fetch http://h{i}/x  gone")).collect();
+        let expected = "http://h1/x: gone; http://h2/x: gone; http://h3/x: gone; and 2 more";
+        assert_eq!(complaint(&lines.join("\n")), expected);
+        assert_eq!(complaint(""), "apt gave no reason");
+        let general = "E: Some index files failed to download.";
+        assert_eq!(complaint(general), "Some index files failed to download.");
+    }
+}

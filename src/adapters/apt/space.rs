@@ -1,0 +1,195 @@
+//! Is there room for a plan, on each file system it touches?
+
+use std::{
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::statvfs;
+
+use super::{AptError, Layout, apt_get, control, installed};
+use crate::core::plan::{PackageChange, Plan};
+
+/// Bytes that must be free where a path lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Need {
+    path: PathBuf,
+    bytes: u64,
+}
+
+/// What a plan adds to the system when it is applied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Growth {
+    /// Growth of all packages that grow.
+    sum: u64,
+    /// The largest new version: dpkg unpacks it beside the old one.
+    largest: u64,
+}
+
+/// Refuses a plan that would run a file system full: archives to download (into `state`), growth of
+/// the system, kernels in /boot; each with a tenth to spare.
+pub async fn check(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
+    let shown = shown(layout, plan).await?;
+    let growth = growth(plan, &shown, &installed::query(layout).await?);
+    let mut needs = vec![
+        Need { path: layout.plans(), bytes: with_margin(plan.download_bytes()) },
+        Need { path: layout.at("usr"), bytes: with_margin(growth.sum + growth.largest) },
+    ];
+    let kernels = plan.packages.iter().filter(|p| is_kernel(p)).count() as u64;
+    if kernels > 0 {
+        let bytes = kernels * 2 * kernel_bytes(layout);
+        needs.push(Need { path: layout.at("boot"), bytes: with_margin(bytes) });
+    }
+    for need in per_file_system(needs) {
+        let free = free_bytes(&need.path)?;
+        if free < need.bytes {
+            let mount = mount_point(&need.path);
+            return Err(AptError::Space { mount, need: need.bytes, free });
+        }
+    }
+    Ok(())
+}
+
+/// The file system a path lies on, by the place it is mounted at.
+#[must_use]
+pub fn mount_point(path: &Path) -> PathBuf {
+    let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).ok();
+    let path = existing(path);
+    let own = device(path);
+    let inside = path.ancestors().take_while(|above| device(above) == own);
+    inside.last().unwrap_or(path).to_owned()
+}
+
+/// The path, or what exists above it.
+fn existing(path: &Path) -> &Path {
+    path.ancestors().find(|path| path.exists()).unwrap_or(path)
+}
+
+fn with_margin(bytes: u64) -> u64 {
+    bytes.saturating_add(bytes / 10)
+}
+
+fn free_bytes(path: &Path) -> Result<u64, AptError> {
+    let path = existing(path);
+    let stat = statvfs(path).map_err(|error| AptError::io("examine", path)(error.into()))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Needs on one file system add up.
+fn per_file_system(needs: Vec<Need>) -> Vec<Need> {
+    let mut sums: Vec<(u64, Need)> = Vec::new();
+    for need in needs {
+        let device = fs::metadata(existing(&need.path)).map_or(0, |meta| meta.dev());
+        match sums.iter_mut().find(|(other, _)| *other == device) {
+            Some((_, sum)) => sum.bytes = sum.bytes.saturating_add(need.bytes),
+            None => sums.push((device, need)),
+        }
+    }
+    sums.into_iter().map(|(_, need)| need).collect()
+}
+
+/// The plan's packages as the lists describe them.
+async fn shown(layout: &Layout, plan: &Plan) -> Result<String, AptError> {
+    let exact = plan.packages.iter().map(super::resolve::exact_name);
+    let show = apt_get::with_our_lists(layout, "apt-cache").args(["-q", "show"]).args(exact);
+    let done = show.finish().await?;
+    if done.status.success() {
+        return Ok(done.stdout);
+    }
+    let said = super::sources::complaint(done.said());
+    Err(AptError::Said { doing: "looking up the plan's packages", said })
+}
+
+fn growth(plan: &Plan, shown: &str, installed: &[installed::Installed]) -> Growth {
+    let new_bytes = |wanted: &PackageChange| {
+        let expected = (wanted.name.as_str(), wanted.arch.as_str(), wanted.to.as_str());
+        control::stanzas(shown)
+            .find(|stanza| control::identity(stanza) == Some(expected))
+            .map_or(0, control::installed_bytes)
+    };
+    plan.packages.iter().fold(Growth::default(), |growth, wanted| {
+        let new = new_bytes(wanted);
+        let old = installed::find(installed, wanted).map_or(0, |have| have.bytes);
+        Growth {
+            sum: growth.sum.saturating_add(new.saturating_sub(old)),
+            largest: growth.largest.max(new),
+        }
+    })
+}
+
+/// A package that carries a kernel (not a meta package that only names one).
+fn is_kernel(package: &PackageChange) -> bool {
+    let rest = package.name.strip_prefix("linux-image-");
+    let rest = rest.map(|rest| rest.strip_prefix("unsigned-").unwrap_or(rest));
+    rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+}
+
+/// Size of the largest kernel with its initial RAM disk that /boot has.
+fn kernel_bytes(layout: &Layout) -> u64 {
+    let largest = |prefix: &str| {
+        let entries = fs::read_dir(layout.at("boot")).into_iter().flatten().flatten();
+        entries
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(prefix))
+            .filter_map(|entry| entry.metadata().ok().map(|meta| meta.len()))
+            .max()
+            .unwrap_or(0)
+    };
+    largest("vmlinuz-") + largest("initrd.img-")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn change(name: &str, to: &str) -> PackageChange {
+        PackageChange {
+            name: name.into(),
+            arch: "all".into(),
+            from: None,
+            to: to.into(),
+            sha256: "0".repeat(64),
+            size: 1,
+            origin: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_shrinking_package_does_not_make_room_and_the_largest_counts_twice() {
+        let plan = Plan::new(vec![change("a", "2"), change("b", "2"), change("c", "1")]).unwrap();
+        let shown = "Package: a\nArchitecture: all\nVersion: 2\nInstalled-Size: 30\n\n\
+                     Package: b\nArchitecture: all\nVersion: 2\nInstalled-Size: 1\n\n\
+                     Package: c\nArchitecture: all\nVersion: 1\nInstalled-Size: 5\n";
+        let have = "a\tall\t1\tinstalled\tok\t10\nb\tall\t1\tinstalled\tok\t100\n";
+        let have = installed::parse(have).unwrap();
+        let found = growth(&plan, shown, &have);
+        assert_eq!(found, Growth { sum: 25 * 1024, largest: 30 * 1024 });
+    }
+
+    #[test]
+    fn needs_of_one_file_system_are_added_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let need = |path: &str, bytes| Need { path: dir.path().join(path), bytes };
+        let sums = per_file_system(vec![need("not/there/yet", 5), need("x", 7)]);
+        assert_eq!(sums.iter().map(|n| n.bytes).collect::<Vec<_>>(), [12]);
+    }
+
+    #[test]
+    fn the_mount_point_is_where_the_device_changes() {
+        assert_eq!(mount_point(Path::new("/proc/self/nothing")), Path::new("/proc"));
+        assert_eq!(mount_point(Path::new("/")), Path::new("/"));
+    }
+
+    #[test]
+    fn only_packages_with_a_kernel_in_them_need_boot() {
+        for (name, expected) in [
+            ("linux-image-6.1.0-56-amd64", true),
+            ("linux-image-unsigned-6.8.0-51-generic", true),
+            ("linux-image-amd64", false),
+            ("linux-image-generic", false),
+            ("linux-base", false),
+        ] {
+            assert_eq!(is_kernel(&change(name, "1")), expected, "{name}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Staging: downloads a plan, verifies every byte, and proves that it can be applied offline.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
+};
+
+use super::{
+    AptError, Layout, apt_get, durable, plans, repository, resolve, simulation::Simulation,
+    sources, space,
+};
+use crate::core::plan::{PackageChange, Plan, PlanId};
+
+/// Publishes the stage of a plan that a check has written down. A good stage is left as it is, a
+/// damaged one is made anew; a failed one leaves nothing. Older plans are removed, but not one whose
+/// transaction is under way.
+pub async fn stage(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
+    let plan = plans::load(layout, id)?;
+    let good = plans::is_staged(layout, id) && repository::verify(layout, &plan).await.is_ok();
+    if plans::is_under_way(layout, id)? {
+        return if good { Ok(()) } else { Err(AptError::Busy(id.clone())) };
+    }
+    // Who stages it again means to try it again.
+    plans::forget_result(layout, id)?;
+    plans::prune(layout, id)?;
+    if good {
+        return prove(layout, &plan).await;
+    }
+    repository::clear(layout, id)?;
+    let made = make(layout, &plan).await;
+    if made.is_err() {
+        repository::clear(layout, id)?;
+    }
+    made
+}
+
+async fn make(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
+    space::check(layout, plan).await?;
+    download(layout, plan).await?;
+    repository::verify(layout, plan).await?;
+    prove(layout, plan).await?;
+    sync(&layout.plan(&plan.id), plan)?;
+    plans::publish(layout, &plan.id)
+}
+
+/// Makes apt show that the stage alone, without network, gives exactly the plan.
+async fn prove(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
+    repository::build(layout, plan).await?;
+    let simulation = repository::simulate(layout, plan).await?;
+    match difference(&plan.packages, &simulation) {
+        None => Ok(()),
+        Some(why) => Err(AptError::Differs { id: plan.id.clone(), why }),
+    }
+}
+
+/// Downloads each archive of the plan, at its exact version, by the private lists.
+///
+/// apt takes a file of the right size in the folder for the right one: the folder is fresh.
+async fn download(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
+    let dir = layout.plan(&plan.id);
+    let (incoming, debs) = (dir.join("download"), dir.join("debs"));
+    durable::fresh_folder(&incoming)?;
+    durable::fresh_folder(&debs)?;
+    give_to_sandbox(&incoming)?;
+    let exact = plan.packages.iter().map(resolve::exact_name);
+    let download = apt_get::with_our_lists(layout, "apt-get")
+        .args(["-qq", "download"])
+        .args(exact)
+        .current_dir(&incoming);
+    let done = download.finish().await?;
+    if !done.status.success() {
+        return Err(failed(&incoming, done.said()));
+    }
+    let files = files_in(&incoming)?;
+    for package in &plan.packages {
+        take(&files, package, &repository::deb_path(&dir, package))?;
+    }
+    durable::remove(&incoming)
+}
+
+fn failed(incoming: &Path, stderr: &str) -> AptError {
+    if stderr.contains("No space left on device") || stderr.contains("enough free space") {
+        return AptError::Full { mount: space::mount_point(incoming) };
+    }
+    AptError::Said { doing: "downloading", said: sources::complaint(stderr) }
+}
+
+/// apt downloads as this user, who must be able to write there; without it, apt downloads as root.
+fn give_to_sandbox(folder: &Path) -> Result<(), AptError> {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let uid =
+        passwd.lines().find_map(|line| line.strip_prefix("_apt:")?.split(':').nth(1)?.parse().ok());
+    chown(folder, uid, None).map_err(AptError::io("chown", folder))
+}
+
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>, AptError> {
+    let entries = fs::read_dir(folder).map_err(AptError::io("read", folder))?;
+    Ok(entries.flatten().map(|entry| entry.path()).collect())
+}
+
+/// Moves one package's archive to its place, as root's. Which file it is, apt's name tells; what is
+/// in it, its digest will.
+fn take(files: &[PathBuf], package: &PackageChange, place: &Path) -> Result<(), AptError> {
+    let start = format!("{}_", package.name);
+    let end = format!("_{}.deb", package.arch);
+    let is_it = |path: &&PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with(&start) && name.ends_with(&end)
+    };
+    let Some(file) = files.iter().find(is_it) else {
+        let said = format!("apt-get did not leave {}", resolve::exact_name(package));
+        return Err(AptError::Said { doing: "downloading", said });
+    };
+    chown(file, Some(0), Some(0))
+        .and_then(|()| fs::set_permissions(file, fs::Permissions::from_mode(0o644)))
+        .and_then(|()| fs::rename(file, place))
+        .map_err(AptError::io("move", file))
+}
+
+fn sync(dir: &Path, plan: &Plan) -> Result<(), AptError> {
+    for package in &plan.packages {
+        durable::sync(&repository::deb_path(dir, package))?;
+    }
+    durable::sync(&dir.join("debs"))?;
+    durable::sync(dir)
+}
+
+/// How a simulation differs from a set of changes; `None` when it is exactly that set.
+#[must_use]
+pub fn difference(wanted: &[PackageChange], simulation: &Simulation) -> Option<String> {
+    let wanted: BTreeSet<String> = wanted.iter().map(resolve::exact_name).collect();
+    let installs = simulation.installs.iter();
+    let found: BTreeSet<String> =
+        installs.map(|p| format!("{}:{}={}", p.name, p.arch, p.to)).collect();
+    let list = |what: &str, names: Vec<String>| {
+        (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")))
+    };
+    let parts = [
+        list("without", wanted.difference(&found).cloned().collect()),
+        list("with", found.difference(&wanted).cloned().collect()),
+        list("removing", simulation.removes.clone()),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}

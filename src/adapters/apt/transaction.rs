@@ -1,0 +1,256 @@
+//! The transaction: installs a staged plan, offline, and judges the result by dpkg's own record.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    AptError, Layout, apt_get, installed,
+    locks::{self, DailyLock},
+    plans, repair,
+    repair::Snapshot,
+    repository,
+    simulation::Simulation,
+    stage,
+};
+use crate::core::plan::{PackageChange, Plan, PlanId};
+
+/// How a transaction ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome")]
+pub enum Outcome {
+    /// Every package of the plan is installed and configured.
+    Applied,
+    /// Nothing was changed.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// The system was, or may have been, changed, and the plan is not fully installed.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// A transaction that may begin: everything has been verified, and other package managers wait.
+#[derive(Debug)]
+pub struct Ready {
+    plan: Plan,
+    before: Snapshot,
+    log: Log,
+    _lock: DailyLock,
+}
+
+/// Verifies the stage, waits for other package managers (for `lock_limit` in all), finishes what an
+/// interrupted dpkg left behind, and makes apt show that exactly the rest of the plan comes next.
+///
+/// An error, or a refusal, means that the plan has not been begun.
+pub async fn prepare(
+    layout: &Layout,
+    id: &PlanId,
+    lock_limit: Duration,
+) -> Result<Result<Ready, String>, AptError> {
+    let plan = plans::load(layout, id)?;
+    if !plans::is_staged(layout, id) {
+        return Ok(Err(format!("plan {} is not staged", id.short())));
+    }
+    repository::verify(layout, &plan).await?;
+    let lock = match locks::take(layout, lock_limit).await? {
+        Ok(lock) => lock,
+        Err(held) => return Ok(Err(held.text)),
+    };
+    let log = Log::open(layout.plan(id).join("apply.log"))?;
+    if repair::is_needed(layout).await? {
+        repair::configure(layout, &log.file).await?;
+    }
+    repository::build(layout, &plan).await?;
+    let simulation = repository::simulate(layout, &plan).await?;
+    if let Some(why) = surprise(&plan, &installed::query(layout).await?, simulation) {
+        return Ok(Err(format!("the system has changed since staging: apt would go {why}")));
+    }
+    let before = repair::snapshot(layout).await?;
+    Ok(Ok(Ready { plan, before, log, _lock: lock }))
+}
+
+/// Installs. What apt's exit code says is no more than a hint.
+pub async fn install(layout: &Layout, ready: Ready) -> Result<Outcome, AptError> {
+    let upgrade = apt_get::with_stage(layout, &layout.plan(&ready.plan.id), "apt-get");
+    let upgrade = apt_get::for_real(upgrade).args(["upgrade", "--with-new-pkgs"]);
+    let status = upgrade.run_apart(&ready.log.file).await?;
+    if !status.success() && repair::snapshot(layout).await? != ready.before {
+        // Packages whose turn did not come are unpacked only; finish those that can be.
+        repair::configure(layout, &ready.log.file).await?;
+    }
+    let lacks = installed::lacks(&ready.plan, &installed::query(layout).await?);
+    let after = repair::snapshot(layout).await?;
+    Ok(judge(lacks, &ready.before, &after, &reasons(&ready.log.read()?)))
+}
+
+/// Is apt about to do anything but the rest of the plan?
+fn surprise(plan: &Plan, have: &[installed::Installed], mut next: Simulation) -> Option<String> {
+    let at_version = |p: &PackageChange| {
+        installed::find(have, p).is_some_and(|have| have.version == p.to && !have.reinstall)
+    };
+    let (there, missing): (Vec<_>, Vec<_>) = plan.packages.iter().cloned().partition(at_version);
+    // What is unpacked already may be unpacked again; that changes no version.
+    next.installs.retain(|install| {
+        !there
+            .iter()
+            .any(|p| (&p.name, &p.arch, &p.to) == (&install.name, &install.arch, &install.to))
+    });
+    stage::difference(&missing, &next)
+}
+
+fn judge(lacks: Vec<String>, before: &Snapshot, after: &Snapshot, said: &str) -> Outcome {
+    let mut wrong = lacks;
+    let newly = |text: &&String| !before.broken.contains(text) && !wrong.contains(text);
+    let newly: Vec<String> = after.broken.iter().filter(newly).cloned().collect();
+    wrong.extend(newly);
+    if after.journal {
+        wrong.push("dpkg was interrupted".to_owned());
+    }
+    if wrong.is_empty() {
+        return Outcome::Applied;
+    }
+    if before == after {
+        let reason = if said.is_empty() { "apt changed nothing" } else { said };
+        return Outcome::Refused { reason: reason.to_owned() };
+    }
+    let mut reason = wrong.join("; ");
+    if !said.is_empty() {
+        reason = format!("{reason} ({said})");
+    }
+    Outcome::Failed { reason }
+}
+
+/// At most this many complaints are quoted.
+const QUOTED: usize = 4;
+
+/// What apt and dpkg complained of: `E:` lines, and dpkg's errors with the line that explains them.
+fn reasons(log: &str) -> String {
+    let mut said: Vec<String> = Vec::new();
+    let mut lines = log.lines().peekable();
+    while let Some(line) = lines.next() {
+        let text = if let Some(text) = line.strip_prefix("E: ") {
+            text.to_owned()
+        } else if let Some(text) = line.strip_prefix("dpkg: error ") {
+            let detail = lines.next_if(|next| next.starts_with(' ')).unwrap_or_default();
+            format!("{text} {}", detail.trim()).trim_end().to_owned()
+        } else {
+            continue;
+        };
+        if !said.contains(&text) {
+            said.push(text);
+        }
+    }
+    // That dpkg failed is known.
+    said.retain(|text| !text.starts_with("Sub-process "));
+    said.truncate(QUOTED);
+    said.join("; ")
+}
+
+/// What apt and dpkg print in one attempt, at the end of a file that keeps all attempts.
+#[derive(Debug)]
+struct Log {
+    path: PathBuf,
+    file: File,
+    start: usize,
+}
+
+impl Log {
+    fn open(path: PathBuf) -> Result<Self, AptError> {
+        let open = || {
+            let file = File::options().create(true).append(true).open(&path)?;
+            let start = usize::try_from(file.metadata()?.len()).unwrap_or(0);
+            Ok((file, start))
+        };
+        let (file, start) = open().map_err(AptError::io("open", &path))?;
+        Ok(Self { path, file, start })
+    }
+
+    fn read(&self) -> Result<String, AptError> {
+        let text = fs::read(&self.path).map_err(AptError::io("read", &self.path))?;
+        Ok(String::from_utf8_lossy(text.get(self.start..).unwrap_or_default()).into_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::apt::simulation;
+
+    fn snapshot(mark: u64, broken: &[&str]) -> Snapshot {
+        Snapshot::of((mark, 0, 0), false, broken.iter().map(|s| (*s).to_owned()).collect())
+    }
+
+    #[test]
+    fn complete_is_applied_whatever_else_was_broken_before() {
+        let broken = snapshot(1, &["old 1 is half-configured"]);
+        let after = snapshot(2, &["old 1 is half-configured"]);
+        assert_eq!(judge(vec![], &broken, &after, "old fails"), Outcome::Applied);
+    }
+
+    #[test]
+    fn a_package_outside_the_plan_that_broke_is_a_failure() {
+        let after = snapshot(2, &["other 1 is triggers-pending"]);
+        let Outcome::Failed { reason } = judge(vec![], &snapshot(1, &[]), &after, "") else {
+            panic!("not failed");
+        };
+        assert_eq!(reason, "other 1 is triggers-pending");
+    }
+
+    #[test]
+    fn only_an_untouched_dpkg_makes_a_refusal() {
+        let lacks = || vec!["a is at 1, not 2".to_owned()];
+        let same = judge(lacks(), &snapshot(1, &[]), &snapshot(1, &[]), "locked");
+        assert_eq!(same, Outcome::Refused { reason: "locked".into() });
+        let touched = judge(lacks(), &snapshot(1, &[]), &snapshot(2, &[]), "preinst failed");
+        assert_eq!(touched, Outcome::Failed { reason: "a is at 1, not 2 (preinst failed)".into() });
+    }
+
+    #[test]
+    fn an_interrupted_dpkg_is_never_a_success() {
+        let after = Snapshot::of((2, 0, 0), true, vec![]);
+        assert!(matches!(judge(vec![], &snapshot(1, &[]), &after, ""), Outcome::Failed { .. }));
+    }
+
+    #[test]
+    fn the_reasons_are_apts_and_dpkgs_errors_with_their_explanations() {
+        let log = include_str!("../../../tests/fixtures/apt/debian-12/failing-postinst.txt");
+        assert_eq!(
+            reasons(log),
+            "processing package alpha (--configure): installed alpha package post-installation \
+             script subprocess returned error exit status 1"
+        );
+        assert_eq!(reasons("Setting up x ...\n"), "");
+    }
+
+    #[test]
+    fn a_resumed_plan_expects_only_its_rest() {
+        let change = |name: &str| PackageChange {
+            name: name.into(),
+            arch: "all".into(),
+            from: Some("1".into()),
+            to: "2".into(),
+            sha256: "0".repeat(64),
+            size: 1,
+            origin: String::new(),
+        };
+        let plan = Plan::new(vec![change("a"), change("b")]).unwrap();
+        let have = "a\tall\t2\tinstalled\tok\t1\nb\tall\t1\tinstalled\tok\t1\n";
+        let have = installed::parse(have).unwrap();
+        let next = |text| simulation::parse(text).unwrap();
+        assert_eq!(surprise(&plan, &have, next("Inst b [1] (2 s [all])")), None);
+        let twice = "Inst b [1] (2 s [all])\nInst a [2] (2 s [all])";
+        assert_eq!(surprise(&plan, &have, next(twice)), None);
+        let nothing = surprise(&plan, &have, next("")).unwrap();
+        assert_eq!(nothing, "without b:all=2");
+        let more = surprise(&plan, &have, next("Inst b [1] (2 s [all])\nRemv c [1]")).unwrap();
+        assert_eq!(more, "removing c");
+    }
+}
