@@ -4,6 +4,7 @@ pub mod apt;
 pub mod clock;
 pub mod command;
 pub mod containers;
+pub mod kernel;
 pub mod node;
 pub mod slots;
 pub mod state_file;
