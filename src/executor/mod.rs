@@ -4,10 +4,15 @@ use std::path::{Path, PathBuf};
 
 use crate::core::plan::PlanId;
 
+pub mod apply;
+pub mod check;
+pub mod confirm;
+pub mod evidence;
 pub mod reboot;
 pub mod record;
 pub mod restore;
 pub mod service;
+pub mod stage;
 pub mod verify;
 
 /// Where the executor keeps its files.

@@ -4,6 +4,7 @@ pub mod boot;
 pub mod jobs;
 pub mod login;
 mod proxies;
+pub mod transient;
 pub mod units;
 
 /// systemd, over the system bus.
