@@ -244,13 +244,13 @@ impl Unit {
         kept && self.active == "active"
             && !self.file.is_empty()
             && !self.comes_and_goes()
-            && !self.not_a_workload()
+            && self.is_workload()
     }
 
     /// It has failed, or fails over and over, and that is news about the node.
     #[must_use]
     pub fn failing(&self) -> bool {
-        (self.active == "failed" || self.between_restarts()) && !self.not_a_workload()
+        (self.active == "failed" || self.between_restarts()) && self.is_workload()
     }
 
     /// systemd waits to start it again after it ended badly.
@@ -259,10 +259,11 @@ impl Unit {
         self.active == "activating" && self.sub.starts_with("auto-restart")
     }
 
-    /// Sessions, one-off units and lockkeeper itself: neither restored nor blamed.
-    fn not_a_workload(&self) -> bool {
+    /// Not a session, a one-off unit or lockkeeper itself: those are neither restored nor blamed.
+    #[must_use]
+    pub fn is_workload(&self) -> bool {
         const NAMES: [&str; 4] = ["user@", "session-", "user-runtime-dir@", "lockkeeper"];
-        self.transient || NAMES.iter().any(|n| self.name.starts_with(n))
+        !self.transient && !NAMES.iter().any(|n| self.name.starts_with(n))
     }
 
     /// Started when it is needed and gone when it is not.

@@ -103,8 +103,13 @@ impl Observed {
     #[must_use]
     pub fn failing(&self, record: &Record) -> Vec<String> {
         let units = record.units.iter().map(|u| self.unit(u));
-        let containers = record.containers.iter().map(|c| self.container(c));
+        let visible = record.containers.iter().filter(|c| !self.silent.contains_key(&c.engine));
+        let containers = visible.map(|c| self.container(c));
         let mut failing: Vec<String> = units.chain(containers).filter_map(complaint).collect();
+        failing.extend(self.silent.iter().map(|(engine, why)| {
+            let lost = record.containers.iter().filter(|c| c.engine == *engine).count();
+            format!("{lost} container(s) of {engine} cannot be seen: {why}")
+        }));
         failing.extend(self.new_failures(record));
         failing
     }
@@ -179,13 +184,14 @@ pub fn engine_starts(now: &Container) -> bool {
 pub type Restarts = BTreeMap<String, u32>;
 
 /// Sentences for what was restarted by itself between two looks: it may be running at each look and
-/// still not stay up. `excused` was failing before the disturbance.
+/// still not stay up. What was not running at the first look counts from zero. `excused` was failing
+/// before the disturbance.
 #[must_use]
 pub fn restarted(before: &Restarts, now: &Restarts, excused: &[String]) -> Vec<String> {
     let news = now.iter().filter(|(name, _)| !excused.contains(name));
     news.filter_map(|(name, count)| {
-        let was = before.get(name)?;
-        (count > was).then(|| format!("{name} was restarted by itself ({was} → {count} times)"))
+        let was = before.get(name).copied().unwrap_or_default();
+        (*count > was).then(|| format!("{name} was restarted by itself ({was} → {count} times)"))
     })
     .collect()
 }
@@ -331,6 +337,10 @@ mod tests {
         }
     }
 
+    fn empty() -> Record {
+        Record::of(String::new(), Timestamp::UNIX_EPOCH, &Units::new(), &[])
+    }
+
     fn was() -> RecordedContainer {
         let all = [container("running")];
         let record = Record::of(String::new(), Timestamp::UNIX_EPOCH, &Units::new(), &all);
@@ -399,6 +409,11 @@ mod tests {
         let now = Observed { silent, ..Observed::default() };
         let text = "container db (docker) cannot be seen: docker does not answer";
         assert_eq!(now.container(&was()), coming(text));
+        let record = Record { containers: vec![was(), was()], ..empty() };
+        assert_eq!(
+            now.failing(&record),
+            ["2 container(s) of docker cannot be seen: docker does not answer"]
+        );
     }
 
     #[test]
@@ -417,12 +432,9 @@ mod tests {
             looping,
         ]);
         let record = Record {
-            schema: 1,
-            boot_id: String::new(),
-            taken: Timestamp::UNIX_EPOCH,
             units: vec![recorded("web.service")],
             failing: vec!["old.service".to_owned()],
-            containers: vec![],
+            ..empty()
         };
         assert_eq!(
             now.failing(&record),
@@ -464,7 +476,10 @@ mod tests {
         ]);
         assert_eq!(
             restarted(&before, &now, &["old.service".to_owned()]),
-            ["a.service was restarted by itself (1 → 2 times)"]
+            [
+                "a.service was restarted by itself (1 → 2 times)",
+                "new.service was restarted by itself (0 → 5 times)",
+            ]
         );
     }
 }

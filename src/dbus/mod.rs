@@ -9,4 +9,5 @@ pub const EXECUTOR_NAME: &str = "org.lockkeeper1.Executor";
 /// Object path of the executor.
 pub const EXECUTOR_PATH: &str = "/org/lockkeeper1/Executor";
 
+pub mod error;
 pub mod executor;

@@ -1,1 +1,32 @@
-//! record
+//! `Record`: write down what is running, before it is disturbed.
+
+use tracing::info;
+
+use super::{Context, WorkloadError};
+use crate::{
+    adapters::{clock, containers, state_file, systemd::boot},
+    core::record::{Record, SCHEMA},
+};
+
+/// Writes the record durably; it replaces the last one. Nothing is written unless everything could
+/// be seen.
+pub async fn record(context: &Context) -> Result<(), WorkloadError> {
+    // Units first: looking at Podman's containers starts its socket.
+    let units = context.systemd.workloads().await?;
+    let containers = containers::running(&context.systemd).await?;
+    let record = Record::of(boot::boot_id()?, clock::wall(), &units, &containers);
+    state_file::write(&context.dirs.record(), &record)?;
+    info!(
+        units = record.units.len(),
+        containers = record.containers.len(),
+        failing = record.failing.len(),
+        "recorded what is running"
+    );
+    Ok(())
+}
+
+/// The record, without what is to be ignored; `None` when there is none.
+pub(super) fn load(context: &Context) -> Result<Option<Record>, WorkloadError> {
+    let record: Option<Record> = state_file::read(&context.dirs.record(), SCHEMA)?;
+    Ok(record.map(|record| record.without(&context.ignore)))
+}

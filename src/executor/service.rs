@@ -1,1 +1,290 @@
-//! service
+//! The D-Bus service `org.lockkeeper1.Executor`: who may call, one verb at a time, gone when idle.
+
+use std::{fmt::Display, fs, future::Future, path::Path, sync::Arc, time::Duration};
+
+use serde::Serialize;
+use tokio::{
+    sync::{Mutex, watch},
+    time::timeout,
+};
+use tracing::{debug, info, warn};
+use zbus::{Connection, fdo, message::Header, proxy::CacheProperties};
+
+use super::{Context, reboot, record, restore, verify};
+use crate::{
+    adapters::systemd::boot,
+    core::{health::HealthReport, plan::PlanId},
+    dbus::{EXECUTOR_NAME, EXECUTOR_PATH, error::Error},
+};
+
+/// The service goes away after this long without a call.
+pub const IDLE: Duration = Duration::from_secs(30);
+/// The longest grace `Restore` accepts.
+const LONGEST_GRACE: Duration = Duration::from_secs(3600);
+/// How long calls that run already may go on after a request to stop.
+const STOPPING: Duration = Duration::from_secs(5);
+
+/// Why the service could not run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The bus said no.
+    #[error("the D-Bus service cannot be set up")]
+    Bus(#[from] zbus::Error),
+    /// The bus went away.
+    #[error("the connection to the bus was closed")]
+    Closed,
+}
+
+/// The object behind the interface.
+struct Executor {
+    context: Context,
+    /// User ids that may call.
+    allowed: Vec<u32>,
+    /// Held by a verb that changes something.
+    turn: Mutex<()>,
+    /// Calls in progress.
+    calls: Arc<watch::Sender<usize>>,
+}
+
+/// One call in progress.
+struct Call(Arc<watch::Sender<usize>>);
+
+impl Call {
+    fn begin(calls: &Arc<watch::Sender<usize>>) -> Self {
+        calls.send_modify(|count| *count += 1);
+        Self(Arc::clone(calls))
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.0.send_modify(|count| *count -= 1);
+    }
+}
+
+/// Serves on `bus` until nobody has called for `idle`, or `stop` completes. `allowed`: the user ids
+/// that may call. The object is there before the name is, so that the call that activated the
+/// service finds it.
+pub async fn serve(
+    bus: &Connection,
+    context: Context,
+    allowed: Vec<u32>,
+    idle: Duration,
+    stop: impl Future<Output = ()>,
+) -> Result<(), ServiceError> {
+    let calls = Arc::new(watch::Sender::new(0));
+    let executor = Executor { context, allowed, turn: Mutex::new(()), calls: Arc::clone(&calls) };
+    bus.object_server().at(EXECUTOR_PATH, executor).await?;
+    bus.request_name(EXECUTOR_NAME).await?;
+    tokio::select! {
+        () = unused(&calls, idle) => debug!("nobody calls: leaving"),
+        () = stop => info!("asked to stop"),
+        () = bus.closed() => return Err(ServiceError::Closed),
+    }
+    // From here on the bus starts another process for new calls; those it handed to us are answered.
+    bus.release_name(EXECUTOR_NAME).await?;
+    if timeout(STOPPING, unused(&calls, Duration::from_millis(100))).await.is_err() {
+        warn!("leaving with {} call(s) unanswered", *calls.borrow());
+    }
+    Ok(())
+}
+
+/// Completes when there was no call for `idle`.
+async fn unused(calls: &watch::Sender<usize>, idle: Duration) {
+    let mut count = calls.subscribe();
+    loop {
+        // The sender lives as long as this function's argument: neither wait can fail.
+        let _ = count.wait_for(|count| *count == 0).await;
+        if timeout(idle, count.changed()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The users that may call: root, and the agent's (`lockkeeper`), when `passwd` has it.
+#[must_use]
+pub fn callers() -> Vec<u32> {
+    let passwd = fs::read_to_string(Path::new("/etc/passwd")).unwrap_or_default();
+    std::iter::once(0).chain(user_id(&passwd, "lockkeeper")).collect()
+}
+
+fn user_id(passwd: &str, name: &str) -> Option<u32> {
+    let mut rows = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    rows.find(|row| row.first() == Some(&name)).and_then(|row| row.get(2)?.parse().ok())
+}
+
+impl Executor {
+    /// Counts the call, if its sender may call at all.
+    async fn admit(&self, bus: &Connection, header: &Header<'_>) -> Result<Call, Error> {
+        let call = Call::begin(&self.calls);
+        let verb = header.member().map(ToString::to_string).unwrap_or_default();
+        let denied = |why: &dyn Display| {
+            warn!("{verb} refused: {why}");
+            Error::AccessDenied(format!("{verb} is not for you: {why}"))
+        };
+        let sender = header.sender().ok_or_else(|| denied(&"the caller has no name"))?;
+        let daemon = fdo::DBusProxy::builder(bus).cache_properties(CacheProperties::No);
+        let daemon = daemon.build().await?;
+        let user = daemon.get_connection_unix_user(sender.clone().into()).await;
+        let user = user.map_err(|error| denied(&error))?;
+        if !self.allowed.contains(&user) {
+            return Err(denied(&format!("user {user} is neither root nor lockkeeper")));
+        }
+        debug!("{verb} called by user {user}");
+        Ok(call)
+    }
+}
+
+/// A plan id from outside.
+fn plan_id(text: &str) -> Result<PlanId, Error> {
+    PlanId::parse(text).map_err(|error| Error::invalid(&error))
+}
+
+/// A plan id from outside that may be empty.
+fn maybe_plan_id(text: &str) -> Result<Option<PlanId>, Error> {
+    if text.is_empty() { Ok(None) } else { plan_id(text).map(Some) }
+}
+
+fn json(document: &impl Serialize) -> Result<String, Error> {
+    serde_json::to_string(document).map_err(|error| Error::failed(&error))
+}
+
+/// Work is an error with causes, or an answer.
+fn done<T, E: std::error::Error + 'static>(result: Result<T, E>) -> Result<T, Error> {
+    result.map_err(|error| {
+        let error = Error::failed(&error);
+        warn!("{error}");
+        error
+    })
+}
+
+#[zbus::interface(name = "org.lockkeeper1.Executor")]
+impl Executor {
+    async fn check(
+        &self,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _call = self.admit(bus, &header).await?;
+        let _turn = self.turn.lock().await;
+        // MERGE: json(&done(super::check::check(&self.context.dirs).await)?)
+        Err(Error::Failed("not connected: check".to_owned()))
+    }
+
+    async fn stage(
+        &self,
+        plan: &str,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), Error> {
+        let _call = self.admit(bus, &header).await?;
+        let _plan = plan_id(plan)?;
+        let _turn = self.turn.lock().await;
+        // MERGE: done(super::stage::stage(&self.context.dirs, &plan).await)
+        Err(Error::Failed("not connected: stage".to_owned()))
+    }
+
+    async fn apply(
+        &self,
+        plan: &str,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _call = self.admit(bus, &header).await?;
+        let _plan = plan_id(plan)?;
+        let _turn = self.turn.lock().await;
+        // MERGE: json(&done(super::apply::apply(&self.context, &plan).await)?)
+        Err(Error::Failed("not connected: apply".to_owned()))
+    }
+
+    async fn reboot_evidence(
+        &self,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _call = self.admit(bus, &header).await?;
+        // MERGE: json(&super::evidence::evidence().await)
+        Err(Error::Failed("not connected: evidence".to_owned()))
+    }
+
+    async fn record(
+        &self,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), Error> {
+        let _call = self.admit(bus, &header).await?;
+        let _turn = self.turn.lock().await;
+        done(record::record(&self.context).await)
+    }
+
+    async fn restore(
+        &self,
+        grace_secs: u64,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _call = self.admit(bus, &header).await?;
+        let grace = Duration::from_secs(grace_secs);
+        if grace > LONGEST_GRACE {
+            return Err(Error::InvalidArgument(format!("a grace of {grace_secs} s is too long")));
+        }
+        let _turn = self.turn.lock().await;
+        json(&done(restore::restore(&self.context, grace).await)?)
+    }
+
+    async fn verify(
+        &self,
+        plan: &str,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _call = self.admit(bus, &header).await?;
+        let plan = maybe_plan_id(plan)?;
+        let HealthReport { mut failing } = done(verify::verify(&self.context).await)?;
+        if let Some(_plan) = plan {
+            // MERGE: failing.extend(done(super::check::verify_installed(&self.context.dirs, &plan).await)?);
+            failing.push("not connected: verify_installed".to_owned());
+        }
+        json(&HealthReport { failing })
+    }
+
+    async fn confirm(
+        &self,
+        plan: &str,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), Error> {
+        let _call = self.admit(bus, &header).await?;
+        let _plan = maybe_plan_id(plan)?;
+        let _turn = self.turn.lock().await;
+        // MERGE: done(super::confirm::confirm(&self.context.dirs, plan.as_ref()).await)
+        Err(Error::Failed("not connected: confirm".to_owned()))
+    }
+
+    async fn reboot(
+        &self,
+        boot_id: &str,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _call = self.admit(bus, &header).await?;
+        if !boot::is_boot_id(boot_id) {
+            return Err(Error::InvalidArgument(format!("\"{boot_id}\" is not a boot id")));
+        }
+        let _turn = self.turn.lock().await;
+        json(&done(reboot::reboot(&self.context, boot_id).await)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_agents_user_is_found_by_its_name_only() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nnotlockkeeper:x:7:7:::\nlockkeeper:x:998:998:::\n";
+        assert_eq!(user_id(passwd, "lockkeeper"), Some(998));
+        assert_eq!(user_id("lockkeeper2:x:5:5\nx:lockkeeper:6:6\n", "lockkeeper"), None);
+        assert_eq!(user_id("lockkeeper:x:many:1\n", "lockkeeper"), None);
+    }
+}

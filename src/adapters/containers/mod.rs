@@ -1,1 +1,146 @@
-//! containers
+//! Container engines: which are there, and a client for each.
+//!
+//! An engine that is not installed is simply not there. One that is installed and at work but does
+//! not answer is an error: what runs in it is not known.
+
+use std::{collections::BTreeMap, os::unix::fs::FileTypeExt, path::Path, time::Duration};
+
+use crate::{
+    adapters::systemd::{Systemd, SystemdError, jobs::Started},
+    core::record::{Container, Engine},
+};
+
+mod client;
+
+pub use client::Client;
+
+/// How long systemd may take to open Podman's socket.
+const OPENING: Duration = Duration::from_secs(30);
+
+/// An engine did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ContainerError {
+    /// It is installed and at work, and does not answer.
+    #[error("{engine} does not answer")]
+    Silent {
+        /// Which.
+        engine: Engine,
+        /// Why.
+        source: bollard::errors::Error,
+    },
+    /// It is at work and has no socket where it ought to be.
+    #[error("{engine} is active, but there is no socket at {path}")]
+    NoSocket {
+        /// Which.
+        engine: Engine,
+        /// Where it was looked for last.
+        path: &'static str,
+    },
+    /// Podman's socket unit could not be started.
+    #[error("podman.socket cannot be started: {why}")]
+    NotOpened {
+        /// What systemd said.
+        why: String,
+    },
+    /// It answered with an error.
+    #[error("{engine} cannot {what}")]
+    Request {
+        /// Which.
+        engine: Engine,
+        /// What was asked for.
+        what: String,
+        /// What it said.
+        source: bollard::errors::Error,
+    },
+    /// systemd could not be asked about the engine's units.
+    #[error(transparent)]
+    Systemd(#[from] SystemdError),
+}
+
+/// The running containers of every engine that is at work. (A Docker that is only waiting on its
+/// socket runs none, and is left asleep.)
+pub async fn running(systemd: &Systemd) -> Result<Vec<Container>, ContainerError> {
+    let mut found = Vec::new();
+    for engine in [Engine::Docker, Engine::Podman] {
+        if engine == Engine::Docker && asleep(systemd).await? {
+            continue;
+        }
+        if let Some(client) = connect(engine, systemd).await? {
+            found.extend(client.running().await?);
+        }
+    }
+    Ok(found)
+}
+
+/// Clients of the given engines; those that are not there any more, or do not answer, with the
+/// reason.
+pub async fn connect_all(
+    engines: &[Engine],
+    systemd: &Systemd,
+) -> BTreeMap<Engine, Result<Client, String>> {
+    let mut clients = BTreeMap::new();
+    for engine in engines {
+        let client = match connect(*engine, systemd).await {
+            Ok(Some(client)) => Ok(client),
+            Ok(None) => Err(format!("{engine} is not running")),
+            Err(error) => Err(crate::observe::logging::chain(&error)),
+        };
+        clients.insert(*engine, client);
+    }
+    clients
+}
+
+/// A client of `engine`; `None` when it is not there. Wakes an engine that waits on its socket.
+pub async fn connect(engine: Engine, systemd: &Systemd) -> Result<Option<Client>, ContainerError> {
+    match engine {
+        Engine::Docker => connect_docker(systemd).await,
+        Engine::Podman => connect_podman(systemd).await,
+    }
+}
+
+async fn connect_docker(systemd: &Systemd) -> Result<Option<Client>, ContainerError> {
+    const SOCKETS: [&str; 2] = ["/run/docker.sock", "/var/run/docker.sock"];
+    let engine = Engine::Docker;
+    let service = systemd.unit("docker.service").await?.active;
+    let socket = systemd.unit("docker.socket").await?.active;
+    let at_work = |state: &str| matches!(state, "active" | "activating" | "reloading");
+    let expected = at_work(&service) || at_work(&socket);
+    let Some(path) = SOCKETS.into_iter().find(|path| is_socket(path)) else {
+        let path = SOCKETS[0];
+        return if expected { Err(ContainerError::NoSocket { engine, path }) } else { Ok(None) };
+    };
+    match Client::connect(engine, path).await {
+        Ok(client) => Ok(Some(client)),
+        // What an engine leaves behind when it is removed.
+        Err(_) if !expected => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Docker's socket listens and its service does not run.
+async fn asleep(systemd: &Systemd) -> Result<bool, SystemdError> {
+    let service = systemd.unit("docker.service").await?;
+    let socket = systemd.unit("docker.socket").await?;
+    Ok(service.load == "loaded" && service.active == "inactive" && socket.active == "active")
+}
+
+async fn connect_podman(systemd: &Systemd) -> Result<Option<Client>, ContainerError> {
+    const SOCKET: &str = "/run/podman/podman.sock";
+    let name = "podman.socket".to_owned();
+    let unit = systemd.unit(&name).await?;
+    if unit.load != "loaded" {
+        return Ok(None);
+    }
+    if unit.active != "active" {
+        let mut ends = systemd.start(std::slice::from_ref(&name), OPENING).await?;
+        match ends.remove(&name) {
+            Some(Started::Done) | None => {}
+            Some(end) => return Err(ContainerError::NotOpened { why: end.to_string() }),
+        }
+    }
+    Client::connect(Engine::Podman, SOCKET).await.map(Some)
+}
+
+fn is_socket(path: &str) -> bool {
+    Path::new(path).metadata().is_ok_and(|meta| meta.file_type().is_socket())
+}

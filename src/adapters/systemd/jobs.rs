@@ -1,6 +1,6 @@
 //! Starting units and waiting until systemd is done with each.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use futures_util::StreamExt;
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
@@ -23,6 +23,17 @@ pub enum Started {
     Refused(String),
     /// The job has not ended in time; it goes on.
     Late,
+}
+
+impl fmt::Display for Started {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done => f.write_str("done"),
+            Self::Ended(result) => write!(f, "its job ended: {result}"),
+            Self::Refused(why) => write!(f, "systemd refused: {why}"),
+            Self::Late => f.write_str("its job has not ended in time"),
+        }
+    }
 }
 
 /// A finished job: its path and its result.

@@ -85,8 +85,9 @@ impl Systemd {
 
     /// How often systemd has restarted each running service by itself.
     pub async fn restarts(&self) -> Result<Restarts, SystemdError> {
-        let names = self.names(&["active"], &["*.service"]).await?;
-        let units = self.units(&names).await?;
+        let names = self.names(&["active", "reloading", "refreshing"], &["*.service"]).await?;
+        let mut units = self.units(&names).await?;
+        units.retain(|_, unit| unit.is_workload());
         Ok(units.into_iter().map(|(name, unit)| (name, unit.restarts)).collect())
     }
 }

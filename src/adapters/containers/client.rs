@@ -1,0 +1,112 @@
+//! One engine over its Docker-compatible API. Podman speaks it too.
+
+use std::{collections::HashMap, time::Duration};
+
+use bollard::{
+    API_DEFAULT_VERSION, Docker,
+    errors::Error as ApiError,
+    models::{ContainerInspectResponse, ContainerState, HealthStatusEnum, RestartPolicyNameEnum},
+    query_parameters::ListContainersOptionsBuilder,
+};
+use jiff::Timestamp;
+
+use super::ContainerError;
+use crate::core::record::{Container, Engine, Health, Policy};
+
+/// Reading takes this long at most. Docker may be only socket-activated and has to start first.
+const READING: Duration = Duration::from_secs(30);
+/// Starting one container takes this long at most.
+const STARTING: Duration = Duration::from_secs(120);
+
+/// A connection to an engine that answers.
+#[derive(Clone, Debug)]
+pub struct Client {
+    engine: Engine,
+    api: Docker,
+}
+
+impl Client {
+    /// Connects and agrees on an API version: Debian 12's Docker speaks 1.41 at most, Docker 29
+    /// nothing below 1.44.
+    pub(super) async fn connect(engine: Engine, socket: &str) -> Result<Self, ContainerError> {
+        let api = Docker::connect_with_unix(socket, READING.as_secs(), API_DEFAULT_VERSION);
+        let api = api.map_err(|source| ContainerError::Silent { engine, source })?;
+        let api = api.negotiate_version().await;
+        Ok(Self { engine, api: api.map_err(|source| ContainerError::Silent { engine, source })? })
+    }
+
+    /// The running containers.
+    pub async fn running(&self) -> Result<Vec<Container>, ContainerError> {
+        let filters = HashMap::from([("status".to_owned(), vec!["running".to_owned()])]);
+        let options = ListContainersOptionsBuilder::new().filters(&filters).build();
+        let rows = self.api.list_containers(Some(options)).await.map_err(self.failed("list"))?;
+        let mut found = Vec::new();
+        for id in rows.into_iter().filter_map(|row| row.id) {
+            found.extend(self.inspect(&id).await?);
+        }
+        Ok(found)
+    }
+
+    /// One container, by name or id; `None` when there is none.
+    pub async fn inspect(&self, name: &str) -> Result<Option<Container>, ContainerError> {
+        match self.api.inspect_container(name, None).await {
+            Ok(answer) => Ok(Some(container(self.engine, answer))),
+            Err(ApiError::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(error) => Err(self.failed(&format!("inspect {name}"))(error)),
+        }
+    }
+
+    /// Starts a container that exists; one that runs already is left alone.
+    pub async fn start(&self, name: &str) -> Result<(), ContainerError> {
+        let api = self.api.clone().with_timeout(STARTING);
+        api.start_container(name, None).await.map_err(self.failed(&format!("start {name}")))
+    }
+
+    fn failed(&self, what: &str) -> impl FnOnce(ApiError) -> ContainerError {
+        let (engine, what) = (self.engine, what.to_owned());
+        move |source| ContainerError::Request { engine, what, source }
+    }
+}
+
+/// The engine's answer in our words.
+fn container(engine: Engine, answer: ContainerInspectResponse) -> Container {
+    let state = answer.state.unwrap_or_default();
+    let config = answer.config.unwrap_or_default();
+    let host = answer.host_config.unwrap_or_default();
+    let labels = config.labels.unwrap_or_default();
+    let paused = state.paused.unwrap_or_default();
+    let restarting = state.restarting.unwrap_or_default();
+    Container {
+        engine,
+        name: answer.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+        image: config.image.unwrap_or_default(),
+        policy: policy(host.restart_policy.and_then(|policy| policy.name)),
+        unit: labels.get("PODMAN_SYSTEMD_UNIT").filter(|unit| !unit.is_empty()).cloned(),
+        removes_itself: host.auto_remove.unwrap_or_default(),
+        status: state.status.map(|status| status.to_string()).unwrap_or_default(),
+        running: state.running.unwrap_or_default() && !paused && !restarting,
+        restarting,
+        health: health(&state),
+        exit_code: state.exit_code.unwrap_or_default(),
+        restarts: answer.restart_count.and_then(|n| u32::try_from(n).ok()).unwrap_or_default(),
+        started: state.started_at.and_then(|text| text.parse::<Timestamp>().ok()),
+    }
+}
+
+fn policy(name: Option<RestartPolicyNameEnum>) -> Policy {
+    match name {
+        None | Some(RestartPolicyNameEnum::EMPTY | RestartPolicyNameEnum::NO) => Policy::No,
+        Some(RestartPolicyNameEnum::ON_FAILURE) => Policy::OnFailure,
+        Some(RestartPolicyNameEnum::UNLESS_STOPPED) => Policy::UnlessStopped,
+        Some(RestartPolicyNameEnum::ALWAYS) => Policy::Always,
+    }
+}
+
+fn health(state: &ContainerState) -> Health {
+    match state.health.as_ref().and_then(|health| health.status) {
+        None | Some(HealthStatusEnum::EMPTY | HealthStatusEnum::NONE) => Health::Unchecked,
+        Some(HealthStatusEnum::STARTING) => Health::Starting,
+        Some(HealthStatusEnum::HEALTHY) => Health::Healthy,
+        Some(HealthStatusEnum::UNHEALTHY) => Health::Unhealthy,
+    }
+}

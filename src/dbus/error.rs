@@ -1,0 +1,36 @@
+//! The errors lockkeeper's D-Bus interfaces answer with: a stable name, and the whole story as text.
+
+use std::error::Error as StdError;
+
+use crate::observe::logging::chain;
+
+/// An error reply; its name is `org.lockkeeper1.Error.` and the variant.
+#[derive(Debug, zbus::DBusError)]
+#[zbus(prefix = "org.lockkeeper1.Error")]
+pub enum Error {
+    /// The bus itself.
+    #[zbus(error)]
+    ZBus(zbus::Error),
+    /// The caller may not do this.
+    AccessDenied(String),
+    /// An argument is not what it should be; nothing was done.
+    InvalidArgument(String),
+    /// There is no complete stage of the plan.
+    NotStaged(String),
+    /// It was tried and did not work.
+    Failed(String),
+}
+
+impl Error {
+    /// [`Error::Failed`] with the error and all its causes.
+    #[must_use]
+    pub fn failed(error: &(dyn StdError + 'static)) -> Self {
+        Self::Failed(chain(error))
+    }
+
+    /// [`Error::InvalidArgument`] with the error and all its causes.
+    #[must_use]
+    pub fn invalid(error: &(dyn StdError + 'static)) -> Self {
+        Self::InvalidArgument(chain(error))
+    }
+}

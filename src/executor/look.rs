@@ -1,0 +1,66 @@
+//! One look at the node: everything the record names, and everything that fails.
+
+use std::{collections::BTreeMap, path::Path};
+
+use super::{Context, WorkloadError};
+use crate::{
+    adapters::{containers, containers::Client},
+    core::{
+        record::{Engine, Record, Units, ignored},
+        standing::Observed,
+    },
+    observe::logging::chain,
+};
+
+/// The node as it is now, and a client of each engine that answers.
+pub(super) struct Seen {
+    pub observed: Observed,
+    pub clients: BTreeMap<Engine, Client>,
+}
+
+/// Looks at what `record` names. An engine that does not answer is part of the picture, not an error.
+pub(super) async fn look(context: &Context, record: &Record) -> Result<Seen, WorkloadError> {
+    let mut observed = Observed {
+        units: units(context, record).await?,
+        files: files(record),
+        ..Observed::default()
+    };
+    let mut clients = BTreeMap::new();
+    for (engine, client) in containers::connect_all(&record.engines(), &context.systemd).await {
+        match client {
+            Ok(client) => drop(clients.insert(engine, client)),
+            Err(why) => drop(observed.silent.insert(engine, why)),
+        }
+    }
+    for recorded in &record.containers {
+        let Some(client) = clients.get(&recorded.engine) else { continue };
+        match client.inspect(&recorded.name).await {
+            Ok(None) => {}
+            Ok(Some(now)) => {
+                observed.containers.insert((recorded.engine, recorded.name.clone()), now);
+            }
+            Err(error) => drop(observed.silent.insert(recorded.engine, chain(&error))),
+        }
+    }
+    Ok(Seen { observed, clients })
+}
+
+/// The recorded units, what could start those on demand, and the failing ones.
+async fn units(context: &Context, record: &Record) -> Result<Units, WorkloadError> {
+    let names: Vec<String> = record.units.iter().map(|u| u.name.clone()).collect();
+    let mut units = context.systemd.units(&names).await?;
+    let triggers: Vec<String> =
+        units.values().flat_map(|unit| unit.triggered_by.iter().cloned()).collect();
+    let triggers: Vec<String> = triggers.into_iter().filter(|t| !units.contains_key(t)).collect();
+    units.extend(context.systemd.units(&triggers).await?);
+    let mut failing = context.systemd.failing().await?;
+    failing.retain(|name, _| !ignored(&context.ignore, name));
+    units.extend(failing);
+    Ok(units)
+}
+
+/// The files of recorded services that are still there.
+fn files(record: &Record) -> Vec<String> {
+    let services = record.units.iter().filter(|u| u.name.ends_with(".service"));
+    services.map(|u| u.file.clone()).filter(|file| Path::new(file).exists()).collect()
+}
