@@ -46,7 +46,7 @@ pub fn next_wakeup(state: &State, now: Now) -> Mono {
     if state.supply.task == SupplyTask::Idle && state.phase.held().is_none() {
         next = next.min(state.supply.next_check);
     }
-    if let Some(hold_off) = &state.hold_off {
+    if let Some(hold_off) = state.hold_off.as_ref().filter(|h| h.until > now.mono) {
         next = next.min(hold_off.until);
     }
     next.max(now.mono)
