@@ -16,6 +16,11 @@ use super::{
     verdict::Verdict,
 };
 
+/// Orders of one apply; each attaches to one that still runs.
+pub const MAX_APPLY_ORDERS: u32 = 10;
+/// Requests of one reboot.
+pub const MAX_REBOOT_REQUESTS: u32 = 5;
+
 /// A broken promise.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{promise}: {how}")]
@@ -130,17 +135,18 @@ pub fn disturbs_only_while_holding(step: &Step) -> Check {
 /// Attempts are bounded: applies and reboots of one cycle.
 pub fn attempts_are_bounded(state: &State) -> Check {
     match &state.phase {
-        Phase::Applying { orders, .. } if *orders > 10 => {
+        Phase::Applying { orders, .. } if *orders > MAX_APPLY_ORDERS => {
             broken("attempts are bounded", format!("{orders} applies"))
         }
-        Phase::Rebooting { requests, .. } if *requests > 5 => {
+        Phase::Rebooting { requests, .. } if *requests > MAX_REBOOT_REQUESTS => {
             broken("attempts are bounded", format!("{requests} reboot requests"))
         }
         _ => Ok(()),
     }
 }
 
-/// An apply is never left before its answer: `Applying` goes on only by an answer to its order.
+/// An apply is never left before its end: `Applying` goes on only by an answer to its order, or on a
+/// resume in another boot (`answered` in both cases).
 pub fn apply_is_never_cancelled(before: &State, after: &State, answered: bool) -> Check {
     let left = matches!(before.phase, Phase::Applying { .. })
         && !matches!(after.phase, Phase::Applying { .. });
@@ -170,7 +176,8 @@ pub fn every_wait_has_a_reason(verdict: &Verdict) -> Check {
     Ok(())
 }
 
-/// All promises about one step of one node.
+/// All promises about one step, or one resume, of one node. `answered`: the event answers the phase's
+/// effect, or the resume is in another boot than the state.
 pub fn step_keeps_promises(
     before: &State,
     step: &Step,

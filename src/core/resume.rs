@@ -60,6 +60,9 @@ pub fn resume(mut state: State, boot: &BootId, policy: &Policy, now: Now) -> Ste
         state.entered = now;
     }
     let mut machine = Machine::new(state, policy, now);
+    if rebooted {
+        machine.give_up_apply();
+    }
     machine.advance();
     machine.into_step()
 }

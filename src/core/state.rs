@@ -92,7 +92,7 @@ pub enum Phase {
     Applying {
         /// What for.
         job: Job,
-        /// How often the apply was ordered.
+        /// How often the apply was ordered, counted up to the most it may be.
         orders: u32,
     },
     /// Reading whether a reboot is needed.

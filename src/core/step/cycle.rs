@@ -6,6 +6,7 @@ use super::{Machine, Outcome, Phase, Verdict};
 use crate::core::{
     gate,
     health::{Evidence, HealthReport},
+    invariants::{MAX_APPLY_ORDERS, MAX_REBOOT_REQUESTS},
     state::{Cause, Denied, Ended, Job, LastCycle},
 };
 
@@ -13,10 +14,6 @@ use crate::core::{
 const BLOCKED_PAUSE: Duration = Duration::from_secs(30);
 /// Tries of a step before the cycle takes its way out.
 const MAX_TRIES: u32 = 5;
-/// Orders of one apply (each attaches to one that still runs).
-const MAX_APPLY_ORDERS: u32 = 10;
-/// Requests of one reboot.
-const MAX_REBOOT_REQUESTS: u32 = 5;
 /// Between two looks at a node whose update failed.
 const FAILED_POLL: Duration = Duration::from_secs(30);
 
@@ -135,7 +132,21 @@ impl Machine<'_> {
                 self.fail(job, Cause::Apply, error);
             }
             Outcome::Failed(error) => self.retry(error),
+            other if orders >= MAX_APPLY_ORDERS => {
+                let reason = format!("{} does not answer an apply", other.word());
+                self.fail(job, Cause::Apply, reason);
+            }
             other => self.confused(&other),
+        }
+    }
+
+    /// Gives an apply up that power cuts have interrupted as often as it may be ordered. In the same
+    /// boot one may still run: then the order is only a way back to its answer, and not counted.
+    pub(in crate::core) fn give_up_apply(&mut self) {
+        if let Phase::Applying { job, orders } = self.state.phase.clone()
+            && orders >= MAX_APPLY_ORDERS
+        {
+            self.fail(job, Cause::Apply, format!("interrupted {orders} times"));
         }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Effect, Machine, Phase, Task};
-use crate::core::{gate, slots::Halt};
+use crate::core::{gate, invariants::MAX_APPLY_ORDERS, slots::Halt};
 
 impl Machine<'_> {
     /// Begins a cycle, or ends the wait for one, where the gate says so.
@@ -63,7 +63,7 @@ impl Machine<'_> {
             Phase::Draining { .. } => Some(Effect::Drain),
             Phase::Recording { .. } => Some(Effect::Record),
             Phase::Applying { job, orders } => {
-                *orders += 1;
+                *orders = (*orders + 1).min(MAX_APPLY_ORDERS);
                 job.plan.clone().map(Effect::Apply)
             }
             Phase::Deciding { .. } => Some(Effect::ReadEvidence),

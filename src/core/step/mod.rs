@@ -156,14 +156,14 @@ impl<'a> Machine<'a> {
             Task::Later { tries, since, .. } => (*tries, *since),
             Task::Due => (0, self.now.wall),
         };
-        let tries = if error.is_empty() { 0 } else { tries + 1 };
+        let tries = if error.is_empty() { 0 } else { tries.saturating_add(1) };
         self.state.task = Task::Later { at: self.now.mono.plus(delay), tries, error, since };
     }
 
     /// Failures of the running effect so far, counting the one just reported.
     fn failures(&self) -> u32 {
         match self.state.task {
-            Task::Running { tries, .. } | Task::Later { tries, .. } => tries + 1,
+            Task::Running { tries, .. } | Task::Later { tries, .. } => tries.saturating_add(1),
             Task::Due => 1,
         }
     }
