@@ -4,16 +4,18 @@
 mod support;
 
 use lockkeeper::core::{
+    effect::EffectId,
     event::{Event, Outcome},
+    gate,
     invariants::attempts_are_bounded,
     resume::resume,
-    state::{HoldOff, Phase, State, Task},
+    state::{Ended, HoldOff, Job, Phase, Request, State, Task},
     step::{next_wakeup, step},
     time::Mono,
     verdict::Verdict,
 };
 
-use support::{NIGHT, boot, done, job, now, plan, policy, quiet, running, staged, words};
+use support::{NIGHT, boot, done, job, now, plan, policy, quiet, running, staged, wall, words};
 
 #[test]
 fn a_pause_that_is_over_does_not_wake_the_agent_up_for_ever() {
@@ -63,4 +65,38 @@ fn an_apply_answered_with_something_else_time_and_again_fails() {
         assert_eq!(attempts_are_bounded(&state), Ok(()));
     }
     assert_eq!(state.phase.word(), "failed");
+}
+
+/// A reboot that an admin asked for, requested `requests` times.
+fn asked_reboot(requests: u32) -> State {
+    let mut state = quiet(now(NIGHT, 0));
+    state.request = Some(Request { at: wall(NIGHT), now: true });
+    let job = Job { always_reboot: true, now: true, ..job(None) };
+    let reasons = vec!["asked by an admin".to_owned()];
+    running(state, Phase::Rebooting { job, boot: boot(1), reasons, requests })
+}
+
+#[test]
+fn a_reboot_an_admin_asked_for_is_not_forgotten_when_logind_refuses_it() {
+    let refused = Outcome::RebootRefused("inhibited by backup".to_owned());
+    let event = done(EffectId(7), refused);
+    let refused = step(&asked_reboot(1), &policy("web-1"), now(NIGHT, 1000), event).state;
+    assert_eq!(refused.phase.word(), "restoring");
+    let released = running(
+        refused.clone(),
+        Phase::Releasing { job: refused.phase.held().unwrap().clone(), ended: Ended::Done },
+    );
+    let event = done(EffectId(7), Outcome::Released);
+    let steady = step(&released, &policy("web-1"), now(NIGHT, 30_000), event).state;
+    assert_eq!(steady.phase.word(), "steady");
+    let again = step(&steady, &policy("web-1"), now(NIGHT, 90_000), Event::Tick).state;
+    assert_eq!(again.phase.word(), "probing");
+    assert!(gate::wanted(&again).unwrap().always_reboot);
+}
+
+#[test]
+fn a_reboot_an_admin_asked_for_is_made_once() {
+    let step = resume(asked_reboot(1), &boot(2), &policy("web-1"), now(NIGHT, 1000));
+    assert_eq!(step.state.phase.word(), "restoring");
+    assert_eq!(step.state.request, None);
 }

@@ -56,6 +56,9 @@ pub fn resume(mut state: State, boot: &BootId, policy: &Policy, now: Now) -> Ste
         }
         same @ Phase::Restoring { .. } => same,
     };
+    if rebooted && matches!(&state.phase, Phase::Restoring { job } if job.always_reboot) {
+        state.request = None;
+    }
     if rebooted || state.phase != before {
         state.entered = now;
     }

@@ -42,7 +42,7 @@ pub struct State {
     pub reboot_needed: Evidence,
     /// The reasons of the last reboot made here: the same reasons do not cause another one.
     pub rebooted_for: Vec<String>,
-    /// An admin's wish for a reboot.
+    /// An admin's wish for a reboot; fulfilled by nothing but a reboot.
     pub request: Option<Request>,
     /// Plans that failed on this node: never tried again by themselves.
     pub denied: BTreeMap<PlanId, Denied>,

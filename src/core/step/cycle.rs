@@ -29,9 +29,7 @@ impl Machine<'_> {
             Phase::Recording { job } => self.recorded(job, outcome),
             Phase::Applying { job, orders } => self.applied(job, orders, outcome),
             Phase::Deciding { job } => self.decided(job, outcome),
-            Phase::Rebooting { job, reasons, requests, .. } => {
-                self.reboot_answered(job, reasons, requests, outcome);
-            }
+            Phase::Rebooting { job, requests, .. } => self.reboot_answered(job, requests, outcome),
             Phase::Restoring { job } => self.restored(job, outcome),
             Phase::Verifying { job, healthy_since, .. } => {
                 self.verified(job, healthy_since, outcome);
@@ -177,12 +175,12 @@ impl Machine<'_> {
         }
     }
 
-    fn reboot_answered(&mut self, job: Job, reasons: Vec<String>, requests: u32, outcome: Outcome) {
+    fn reboot_answered(&mut self, job: Job, requests: u32, outcome: Outcome) {
         match outcome {
             Outcome::RebootAccepted => self.later(self.policy.reboot_timeout, String::new()),
-            // The only request there was is known to have been refused: no reboot can come of it.
+            // The only request there was is known to have been refused: no reboot can come of it. What
+            // asked for it (evidence, an admin) is still in the state, and asks again.
             Outcome::RebootRefused(why) if requests <= 1 => {
-                self.state.reboot_needed = Evidence::Yes { reasons };
                 self.hold_off(BLOCKED_PAUSE, Verdict::new("inhibited", why));
                 self.go(Phase::Restoring { job });
             }
@@ -277,9 +275,6 @@ impl Machine<'_> {
             self.state.staged = None;
         }
         self.state.supply.offered = None;
-        if job.always_reboot {
-            self.state.request = None;
-        }
     }
 
     fn failed_answered(&mut self, job: Job, cause: Cause, outcome: Outcome) {
