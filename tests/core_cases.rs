@@ -7,6 +7,7 @@ use lockkeeper::core::{
     effect::EffectId,
     event::{Event, Outcome},
     gate,
+    health::Evidence,
     invariants::attempts_are_bounded,
     resume::resume,
     state::{Ended, HoldOff, Job, Phase, Request, State, Task},
@@ -99,4 +100,34 @@ fn a_reboot_an_admin_asked_for_is_made_once() {
     let step = resume(asked_reboot(1), &boot(2), &policy("web-1"), now(NIGHT, 1000));
     assert_eq!(step.state.phase.word(), "restoring");
     assert_eq!(step.state.request, None);
+}
+
+#[test]
+fn a_plan_does_not_bring_back_a_reboot_that_did_not_help() {
+    let mut state = running(staged(now(NIGHT, 0)), Phase::Deciding { job: job(None) });
+    let reasons = vec!["kernel 6.1.0-56 is installed, 6.1.0-55 runs".to_owned()];
+    state.rebooted_for.clone_from(&reasons);
+    state.reboot_needed = Evidence::Yes { reasons: reasons.clone() };
+    let decide = |state: &State, reasons: &[String]| {
+        let evidence = Evidence::Yes { reasons: reasons.to_vec() };
+        let event = done(EffectId(7), Outcome::EvidenceRead(evidence));
+        let step = step(state, &policy("web-1"), now(NIGHT, 1000), event);
+        step.state.phase.word().to_owned()
+    };
+    assert_eq!(decide(&state, &reasons), "restoring");
+    assert_eq!(decide(&state, &["libc6".to_owned()]), "rebooting");
+    state.phase = Phase::Deciding { job: Job { always_reboot: true, ..job(None) } };
+    assert_eq!(decide(&state, &reasons), "rebooting");
+}
+
+#[test]
+fn a_second_plan_that_needs_a_reboot_for_the_same_reason_gets_it() {
+    // Staged during the first plan's cycle: no check has looked since the reboot.
+    let mut state = running(staged(now(NIGHT, 0)), Phase::Deciding { job: job(None) });
+    let reasons = vec!["libc6 asks for it".to_owned()];
+    state.rebooted_for.clone_from(&reasons);
+    state.reboot_needed = Evidence::No;
+    let event = done(EffectId(7), Outcome::EvidenceRead(Evidence::Yes { reasons }));
+    let step = step(&state, &policy("web-1"), now(NIGHT, 1000), event);
+    assert_eq!(step.state.phase.word(), "rebooting");
 }

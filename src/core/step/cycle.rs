@@ -155,11 +155,15 @@ impl Machine<'_> {
             Outcome::Failed(why) => Evidence::Unknown { why },
             other => return self.confused(&other),
         };
+        // A reboot was made for the same reasons, and a check has seen since that it did not help.
+        let useless = self.state.reboot_needed == evidence
+            && matches!(&evidence, Evidence::Yes { reasons } if *reasons == self.state.rebooted_for);
         self.state.reboot_needed = evidence.clone();
         let reasons = match (evidence, job.always_reboot) {
-            (Evidence::Yes { reasons }, _) => reasons,
+            (Evidence::Yes { reasons }, true) => reasons,
+            (Evidence::Yes { reasons }, false) if !useless => reasons,
             (Evidence::No | Evidence::Unknown { .. }, true) => vec!["asked by an admin".to_owned()],
-            (Evidence::No | Evidence::Unknown { .. }, false) => {
+            (Evidence::Yes { .. } | Evidence::No | Evidence::Unknown { .. }, false) => {
                 return self.go(Phase::Restoring { job });
             }
         };
