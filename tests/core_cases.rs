@@ -6,9 +6,11 @@ mod support;
 use lockkeeper::core::{
     effect::EffectId,
     event::{Event, Outcome},
+    explain::explain,
     gate,
     health::Evidence,
     invariants::attempts_are_bounded,
+    policy::Policy,
     resume::resume,
     state::{Ended, HoldOff, Job, Phase, Request, State, Task},
     step::{next_wakeup, step},
@@ -16,7 +18,9 @@ use lockkeeper::core::{
     verdict::Verdict,
 };
 
-use support::{NIGHT, boot, done, job, now, plan, policy, quiet, running, staged, wall, words};
+use support::{
+    NIGHT, NOON, boot, done, job, now, plan, policy, quiet, running, staged, wall, words,
+};
 
 #[test]
 fn a_pause_that_is_over_does_not_wake_the_agent_up_for_ever() {
@@ -130,4 +134,46 @@ fn a_second_plan_that_needs_a_reboot_for_the_same_reason_gets_it() {
     let event = done(EffectId(7), Outcome::EvidenceRead(Evidence::Yes { reasons }));
     let step = step(&state, &policy("web-1"), now(NIGHT, 1000), event);
     assert_eq!(step.state.phase.word(), "rebooting");
+}
+
+#[test]
+fn a_slot_given_back_because_of_the_policy_is_explained_by_the_policy_of_the_moment() {
+    let job = job(Some(plan(0).id));
+    let state = running(staged(now(NIGHT, 0)), Phase::Preflight { job: job.clone() });
+    let off = Policy { act: false, ..policy("web-1") };
+    let clear = Outcome::Probed { inhibitors: Evidence::No, quorum: Evidence::No };
+    let back = step(&state, &off, now(NIGHT, 1000), done(EffectId(7), clear)).state;
+    assert_eq!(back.phase.word(), "releasing");
+    let id = EffectId(back.next_effect - 1);
+    let steady = step(&back, &off, now(NIGHT, 2000), done(id, Outcome::Released)).state;
+    assert_eq!(explain(&steady, &off, now(NIGHT, 3000)).verdict.code, "strategy-off");
+    assert_eq!(explain(&steady, &policy("web-1"), now(NIGHT, 3000)).verdict.code, "ready");
+}
+
+#[test]
+fn a_blocker_seen_again_long_after_counts_from_then() {
+    let seen = |state: &State, at| {
+        let probing = running(state.clone(), Phase::Probing { job: job(None) });
+        let event = done(EffectId(7), Outcome::Failed("no bus".to_owned()));
+        step(&probing, &policy("web-1"), at, event).state
+    };
+    let since = |state: &State| state.hold_off.as_ref().unwrap().why.since;
+    let first = seen(&quiet(now(NIGHT, 0)), now(NIGHT, 0));
+    let again = seen(&first, now(NIGHT + 61, 61_000));
+    assert_eq!(since(&again), Some(wall(NIGHT)));
+    let much_later = seen(&again, now(NIGHT + 7200, 7_200_000));
+    assert_eq!(since(&much_later), Some(wall(NIGHT + 7200)));
+}
+
+#[test]
+fn a_node_in_the_queue_goes_by_what_an_admin_says_meanwhile() {
+    let asked = |now| Some(Request { at: wall(NIGHT), now });
+    let queued = |now_said, now_wanted| {
+        let job = Job { always_reboot: true, now: now_said, ..job(None) };
+        let mut state = running(quiet(now(NOON, 0)), Phase::Queued { job });
+        state.request = asked(now_wanted);
+        step(&state, &policy("web-1"), now(NOON, 1000), Event::Tick).state.phase.word()
+    };
+    assert_eq!(queued(false, true), "queued");
+    assert_eq!(queued(true, false), "leaving");
 }

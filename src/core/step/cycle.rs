@@ -91,11 +91,13 @@ impl Machine<'_> {
     }
 
     fn preflight(&mut self, job: Job, outcome: Outcome) {
-        let clear = probe_verdict(outcome)
-            .and_then(|()| gate::may_wait(&self.state, self.policy, self.now, &job));
-        match clear {
-            Ok(()) => self.go(Phase::Draining { job }),
-            Err(why) => self.give_back(job, why),
+        if let Err(why) = probe_verdict(outcome) {
+            self.give_back(job, why);
+        } else if gate::may_wait(&self.state, self.policy, self.now, &job).is_ok() {
+            self.go(Phase::Draining { job });
+        } else {
+            // The gate will say so itself, and only for as long as it is true.
+            self.go(Phase::Releasing { job, ended: Ended::GaveBack });
         }
     }
 

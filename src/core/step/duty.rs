@@ -16,10 +16,11 @@ impl Machine<'_> {
                     self.go(Phase::Probing { job });
                 }
             }
-            Phase::Queued { job } => {
-                let wanted = gate::wanted(&self.state);
-                let keep = wanted.is_some()
-                    && gate::may_wait(&self.state, self.policy, self.now, job).is_ok();
+            Phase::Queued { .. } => {
+                // By what is wanted now: an admin may have said "now" since, or taken it back.
+                let keep = gate::wanted(&self.state).is_some_and(|job| {
+                    gate::may_wait(&self.state, self.policy, self.now, &job).is_ok()
+                });
                 if !keep {
                     self.go(Phase::Leaving);
                 }

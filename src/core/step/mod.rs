@@ -173,9 +173,12 @@ impl<'a> Machine<'a> {
         self.later(backoff(self.failures()), error);
     }
 
+    /// Pauses before the next cycle. The same blocker right after the last pause counts from its start.
     fn hold_off(&mut self, delay: std::time::Duration, why: Verdict) {
         let since = match &self.state.hold_off {
-            Some(old) if old.why.code == why.code => old.why.since,
+            Some(old) if old.why.code == why.code && self.now.mono.since(old.until) <= delay => {
+                old.why.since
+            }
             _ => None,
         };
         let why = why.since(since.unwrap_or(self.now.wall));
