@@ -5,14 +5,14 @@ mod support;
 
 use lockkeeper::core::{
     effect::EffectId,
-    event::{Event, Outcome},
+    event::{Ask, Event, Outcome},
     explain::explain,
     gate,
     health::Evidence,
     invariants::attempts_are_bounded,
     policy::Policy,
     resume::resume,
-    state::{Ended, HoldOff, Job, Phase, Request, State, Task},
+    state::{Ended, HoldOff, Job, Phase, Request, State, SupplyTask, Task},
     step::{next_wakeup, step},
     time::Mono,
     verdict::Verdict,
@@ -176,4 +176,33 @@ fn a_node_in_the_queue_goes_by_what_an_admin_says_meanwhile() {
     };
     assert_eq!(queued(false, true), "queued");
     assert_eq!(queued(true, false), "leaving");
+}
+
+#[test]
+fn a_check_that_an_admin_asks_for_during_a_cycle_follows_it() {
+    let releasing = Phase::Releasing { job: job(None), ended: Ended::Done };
+    let state = running(quiet(now(NIGHT, 0)), releasing);
+    let asked = step(&state, &policy("web-1"), now(NIGHT, 1000), Event::Ask(Ask::Check));
+    assert_eq!((words(&asked), &asked.ignored), (vec![], &None));
+    let event = done(EffectId(7), Outcome::Released);
+    let released = step(&asked.state, &policy("web-1"), now(NIGHT, 9000), event);
+    assert_eq!(words(&released), ["check"]);
+}
+
+#[test]
+fn what_a_check_saw_before_the_cycle_does_not_begin_another_one_after_it() {
+    let job = job(Some(plan(0).id));
+    let mut state = running(staged(now(NIGHT, 0)), Phase::Queued { job: job.clone() });
+    state.supply.task = SupplyTask::Checking { id: EffectId(5) };
+    let granted = done(EffectId(7), Outcome::SlotGranted);
+    let held = step(&state, &policy("web-1"), now(NIGHT, 1000), granted).state;
+    let released = running(held, Phase::Releasing { job, ended: Ended::Done });
+    let event = done(EffectId(7), Outcome::Released);
+    let steady = step(&released, &policy("web-1"), now(NIGHT, 60_000), event).state;
+    assert_eq!(steady.staged, None);
+    // The answer was found before the plan was installed.
+    let old = Outcome::Checked { plan: Some(plan(0)), reboot: Evidence::No };
+    let late = step(&steady, &policy("web-1"), now(NIGHT, 61_000), done(EffectId(5), old));
+    assert!(late.ignored.is_some());
+    assert!(!words(&late).contains(&"stage"), "{:?}", words(&late));
 }

@@ -10,7 +10,7 @@ use super::{
     gate,
     policy::Policy,
     slots::Slots,
-    state::{Ended, Phase, State},
+    state::{Ended, Phase, State, SupplyTask},
     step::Step,
     time::Now,
     verdict::Verdict,
@@ -132,6 +132,15 @@ pub fn disturbs_only_while_holding(step: &Step) -> Check {
     }
 }
 
+/// Checking and staging rest while a slot is held: what they see of a node that changes is nothing to
+/// go by, and their answers must not outlive the cycle.
+pub fn supply_rests_while_holding(state: &State) -> Check {
+    if state.phase.held().is_some() && state.supply.task != SupplyTask::Idle {
+        return broken("supply rests while holding", format!("{:?}", state.supply.task));
+    }
+    Ok(())
+}
+
 /// Attempts are bounded: applies and reboots of one cycle.
 pub fn attempts_are_bounded(state: &State) -> Check {
     match &state.phase {
@@ -190,6 +199,7 @@ pub fn step_keeps_promises(
     only_boot_id_proves_reboot(before, &step.state)?;
     no_reboot_outside_window(step, policy, now)?;
     disturbs_only_while_holding(step)?;
+    supply_rests_while_holding(&step.state)?;
     attempts_are_bounded(&step.state)?;
     apply_is_never_cancelled(before, &step.state, answered)?;
     denied_is_never_applied(step, before)?;

@@ -90,9 +90,7 @@ impl<'a> Machine<'a> {
 
     fn take_ask(&mut self, ask: Ask) {
         match ask {
-            Ask::Check if self.state.phase.held().is_some() => {
-                self.ignore("a cycle is under way: the check follows it");
-            }
+            // While a slot is held, the check follows the cycle.
             Ask::Check => self.state.supply.next_check = self.now.mono,
             Ask::Reboot { .. } if !self.policy.act => self.ignore("strategy is \"off\""),
             Ask::Reboot { now } => {
@@ -142,8 +140,12 @@ impl<'a> Machine<'a> {
         id
     }
 
-    /// Goes to another phase; its effect is due.
+    /// Goes to another phase; its effect is due. What a check asked before the slot came sees of a
+    /// node that the cycle changes is nothing to go by, so its answer is not awaited any more.
     fn go(&mut self, phase: Phase) {
+        if phase.held().is_some() {
+            self.state.supply.task = SupplyTask::Idle;
+        }
         self.state.phase = phase;
         self.state.entered = self.now;
         self.state.task = Task::Due;

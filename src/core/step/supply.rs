@@ -51,11 +51,6 @@ impl Machine<'_> {
             self.state.rebooted_for.clear();
         }
         self.state.reboot_needed = reboot;
-        if self.state.phase.held().is_some() {
-            // Asked before the slot came: the cycle keeps what it began with.
-            self.supply_succeeded();
-            return;
-        }
         match plan {
             Some(plan) if self.state.denied.contains_key(&plan.id) => {
                 self.state.staged = None;
