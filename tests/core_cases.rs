@@ -206,3 +206,19 @@ fn what_a_check_saw_before_the_cycle_does_not_begin_another_one_after_it() {
     assert!(late.ignored.is_some());
     assert!(!words(&late).contains(&"stage"), "{:?}", words(&late));
 }
+
+#[test]
+fn an_inhibitor_of_half_an_hour_after_a_crash_does_not_use_up_the_reboot_requests() {
+    // The answer to the first request was lost in a crash; a backup inhibits the next ones.
+    let mut state = asked_reboot(2);
+    for minute in 0..30 {
+        let at = now(NIGHT + minute * 60, 60_000 * u64::try_from(minute).unwrap());
+        state = step(&state, &policy("web-1"), at, Event::Tick).state;
+        if let Task::Running { id, .. } = state.task {
+            let refused = Outcome::RebootRefused("inhibited by backup".to_owned());
+            state = step(&state, &policy("web-1"), at, done(id, refused)).state;
+        }
+        assert_eq!(state.phase.word(), "rebooting", "after {minute} minutes");
+        assert_eq!(explain(&state, &policy("web-1"), at).also[0].code, "retrying");
+    }
+}

@@ -190,7 +190,9 @@ impl Machine<'_> {
                 self.hold_off(BLOCKED_PAUSE, Verdict::new("inhibited", why));
                 self.go(Phase::Restoring { job });
             }
-            Outcome::RebootRefused(error) | Outcome::Failed(error) => self.retry(error),
+            // An earlier request may still come. Requests are few, and an inhibitor may last: no hurry.
+            Outcome::RebootRefused(error) => self.later(self.policy.reboot_timeout, error),
+            Outcome::Failed(error) => self.later(BLOCKED_PAUSE, error),
             other => self.confused(&other),
         }
     }
