@@ -1,0 +1,187 @@
+//! Real etcd members on loopback addresses of their own, with data in a temporary directory.
+
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use etcd_client::{Client, ConnectOptions};
+use tempfile::TempDir;
+
+use crate::wait::eventually;
+
+/// Members use fixed ports on an address no other test has, so that no port is ever fought for.
+const CLIENT_PORT: u16 = 2379;
+const PEER_PORT: u16 = 2380;
+
+/// A cluster that dies with this value.
+pub struct Cluster {
+    members: Vec<Member>,
+    _dir: TempDir,
+}
+
+struct Member {
+    name: String,
+    address: String,
+    data: PathBuf,
+    cluster: String,
+    process: Option<Child>,
+}
+
+impl Cluster {
+    /// Starts `size` members and waits until they have a leader.
+    pub async fn start(size: u8) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let addresses: Vec<_> = (0..size).map(|_| own_address()).collect();
+        let named = addresses.iter().enumerate();
+        let cluster: Vec<_> = named.map(|(i, a)| format!("m{i}=http://{a}:{PEER_PORT}")).collect();
+        let member = |(i, address): (usize, &String)| Member {
+            name: format!("m{i}"),
+            address: address.clone(),
+            data: dir.path().join(format!("m{i}")),
+            cluster: cluster.join(","),
+            process: None,
+        };
+        let members = addresses.iter().enumerate().map(member).collect();
+        let mut cluster = Self { members, _dir: dir };
+        for index in 0..cluster.members.len() {
+            cluster.members[index].spawn();
+        }
+        cluster.ready().await;
+        cluster
+    }
+
+    /// Client URLs of all members, running or not.
+    pub fn endpoints(&self) -> Vec<String> {
+        self.members.iter().map(Member::url).collect()
+    }
+
+    /// The address of a member.
+    pub fn address(&self, index: usize) -> std::net::IpAddr {
+        self.members[index].address.parse().unwrap()
+    }
+
+    /// Kills a member as a power cut does.
+    pub fn kill(&mut self, index: usize) {
+        self.members[index].kill();
+    }
+
+    /// Stops a member in mid-air: its connections stay, nothing answers.
+    pub fn freeze(&self, index: usize) {
+        self.members[index].signal(rustix::process::Signal::STOP);
+    }
+
+    /// Starts a killed member again on its data.
+    pub fn restart(&mut self, index: usize) {
+        self.members[index].spawn();
+    }
+
+    /// The running member that leads.
+    pub async fn leader(&self) -> usize {
+        eventually("a leader", || async {
+            for (index, member) in self.members.iter().enumerate() {
+                if member.process.is_some() && member.leads().await == Some(true) {
+                    return Some(index);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// Waits until every running member sees a leader.
+    pub async fn ready(&self) {
+        for member in self.members.iter().filter(|m| m.process.is_some()) {
+            eventually("the member is up", || member.leads()).await;
+        }
+    }
+
+    /// A client of the first running member, to look from beside.
+    pub async fn client(&self) -> Client {
+        let running = self.members.iter().find(|m| m.process.is_some()).unwrap();
+        Client::connect([running.url()], None).await.unwrap()
+    }
+
+    /// What the member's own metrics say for lines that begin with `name`, summed up.
+    pub async fn metric(&self, index: usize, name: &str) -> f64 {
+        let text = self.members[index].metrics().await;
+        let values = text.lines().filter(|l| l.starts_with(name));
+        values.filter_map(|l| l.rsplit(' ').next()?.parse::<f64>().ok()).sum()
+    }
+}
+
+impl Member {
+    fn url(&self) -> String {
+        format!("http://{}:{CLIENT_PORT}", self.address)
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the test's own processes")]
+    fn spawn(&mut self) {
+        let peer = format!("http://{}:{PEER_PORT}", self.address);
+        let log = std::fs::File::options()
+            .append(true)
+            .create(true)
+            .open(self.data.with_extension("log"))
+            .unwrap();
+        let child = Command::new("etcd")
+            .args(["--name", &self.name, "--logger", "zap", "--log-level", "warn"])
+            .arg("--data-dir")
+            .arg(&self.data)
+            .args(["--listen-client-urls", &self.url(), "--advertise-client-urls", &self.url()])
+            .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+            .args(["--initial-cluster", &self.cluster, "--initial-cluster-state", "new"])
+            // Quick elections; they also allow leases of one second.
+            .args(["--heartbeat-interval", "50", "--election-timeout", "500"])
+            .env_clear()
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .expect("etcd of the package etcd-server");
+        self.process = Some(child);
+    }
+
+    fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        let process = self.process.as_ref().unwrap();
+        rustix::process::kill_process(rustix::process::Pid::from_child(process), signal).unwrap();
+    }
+
+    /// Whether this member leads; `None` while it does not know of any leader.
+    async fn leads(&self) -> Option<bool> {
+        let options = ConnectOptions::new().with_timeout(Duration::from_millis(500));
+        let mut client = Client::connect([self.url()], Some(options)).await.unwrap();
+        let status = client.status().await.ok().filter(|s| s.leader() != 0)?;
+        Some(status.header()?.member_id() == status.leader())
+    }
+
+    async fn metrics(&self) -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let to = (self.address.as_str(), CLIENT_PORT);
+        let mut stream = tokio::net::TcpStream::connect(to).await.unwrap();
+        stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
+        let mut text = String::new();
+        stream.read_to_string(&mut text).await.unwrap();
+        text
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// An address in 127.0.0.0/8 made of our process id and a counter.
+fn own_address() -> String {
+    static NEXT: AtomicU8 = AtomicU8::new(1);
+    let [.., high, low] = std::process::id().to_be_bytes();
+    let last = NEXT.fetch_add(1, Ordering::Relaxed);
+    assert!(last != 0, "more members than addresses");
+    format!("127.{high}.{low}.{last}")
+}
