@@ -32,7 +32,8 @@ pub(super) struct Place {
 /// One look at a group by one waiter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Look {
-    /// The store's revision at this look.
+    /// The store's revision when it was read. Changes taken over later leave it as it is: those of
+    /// one revision may come one by one, each key's in order.
     pub(super) revision: i64,
     pub(super) seen: Seen,
     pub(super) settling: bool,
@@ -157,8 +158,6 @@ impl Look {
                 return Ok(None);
             }
         }
-        let last = changes.iter().map(|c| c.revision).max().unwrap_or(0);
-        self.revision = self.revision.max(last);
         let late_commit = self.seen.slots.held_by(&claim.node, &claim.nonce);
         Ok((!late_commit).then_some(self))
     }
@@ -335,6 +334,16 @@ mod tests {
         assert_eq!(next.seen, Seen { slots: Slots::default(), revision: 11 });
         let stale = slots_change(&Slots::default(), 10);
         assert_eq!(look.clone().after(&keys(), &claim("me"), &[stale]).unwrap(), Some(look));
+    }
+
+    #[test]
+    fn changes_of_one_revision_that_come_one_by_one_are_all_taken_over() {
+        let full = Slots::default().admit(&claim("other")).unwrap();
+        let settle = Change { key: keys().settle(), value: Some(vec![]), revision: 11 };
+        let settling = head(full).after(&keys(), &claim("me"), &[settle]).unwrap().unwrap();
+        let freed = slots_change(&Slots::default(), 11);
+        let both = settling.after(&keys(), &claim("me"), &[freed]).unwrap().unwrap();
+        assert_eq!((both.settling, both.seen.slots.available()), (true, 1));
     }
 
     #[test]
