@@ -72,7 +72,8 @@ impl<'a> Machine<'a> {
 
     fn take(&mut self, event: Event) {
         match event {
-            Event::Tick | Event::PolicyChanged => {}
+            Event::Tick => {}
+            Event::PolicyChanged => self.hasten_check(),
             Event::Store(Ok(view)) => {
                 self.state.store.view = Some(view);
                 self.state.store.at = Some(self.now.wall);

@@ -20,6 +20,17 @@ impl Machine<'_> {
         }
     }
 
+    /// Under a changed policy the next check comes no later than if it had been in force all along.
+    pub(super) fn hasten_check(&mut self) {
+        let policy = self.policy;
+        let checked = self.state.supply.last_ok.is_some();
+        let base = if checked { policy.check_interval } else { policy.check_first };
+        let delay =
+            Policy::varied(base, policy.check_spread, &policy.node, self.state.supply.checks);
+        let latest = self.now.mono.plus(delay);
+        self.state.supply.next_check = self.state.supply.next_check.min(latest);
+    }
+
     pub(super) fn take_supply_outcome(&mut self, outcome: Outcome) {
         match (self.state.supply.task.clone(), outcome) {
             (SupplyTask::Checking { .. }, Outcome::Checked { plan, reboot }) => {
