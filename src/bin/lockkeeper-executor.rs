@@ -1,12 +1,13 @@
 //! The root side of lockkeeper: a D-Bus service, or the main process of one package transaction.
 
-use std::{process::ExitCode, time::Duration};
+use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 use lockkeeper::{
-    adapters::systemd::Systemd,
+    adapters::{apt::Layout, systemd::Systemd},
     core::plan::PlanId,
-    executor::{Context, Dirs, service},
+    dbus::executor::ApplyReport,
+    executor::{self, Context, apply, service},
     observe::logging,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -39,7 +40,7 @@ fn run(args: &[String]) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match args[..] {
         [] => runtime.block_on(serve()),
-        ["run-apply", plan] => runtime.block_on(apply(PlanId::parse(plan)?)),
+        ["run-apply", plan] => runtime.block_on(run_apply(PlanId::parse(plan)?)),
         _ => bail!("usage: lockkeeper-executor [run-apply PLAN] (started by D-Bus and systemd)"),
     }
 }
@@ -49,13 +50,20 @@ async fn serve() -> anyhow::Result<()> {
     let bus = bus.context("cannot reach the system bus")?;
     let mut stop = signal(SignalKind::terminate())?;
     // MERGE: the globs of workloads.ignore from the configuration
-    let context = Context::new(Dirs::system(), Systemd::new(bus.clone()), Vec::new());
-    let stop = async move { drop(stop.recv().await) };
+    let state = Path::new(executor::STATE);
+    let context = Context::new(state, Systemd::new(bus.clone()), Vec::new());
+    let stop = async move {
+        stop.recv().await;
+    };
     service::serve(&bus, context, service::callers(), service::IDLE, stop).await?;
     Ok(())
 }
 
-async fn apply(plan: PlanId) -> anyhow::Result<()> {
-    // MERGE: lockkeeper::executor::apply::run_apply
-    bail!("not connected: run-apply {plan}")
+async fn run_apply(plan: PlanId) -> anyhow::Result<()> {
+    let layout = Layout::system(Path::new(executor::STATE));
+    match apply::run_apply(&layout, &plan).await? {
+        ApplyReport::Applied => Ok(()),
+        ApplyReport::Refused { reason } => bail!("plan {} is refused: {reason}", plan.short()),
+        ApplyReport::Failed { reason } => bail!("plan {} failed: {reason}", plan.short()),
+    }
 }

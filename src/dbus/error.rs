@@ -15,8 +15,12 @@ pub enum Error {
     AccessDenied(String),
     /// An argument is not what it should be; nothing was done.
     InvalidArgument(String),
-    /// There is no complete stage of the plan.
+    /// `Check` has not answered with this plan, or another one since: check again.
+    UnknownPlan(String),
+    /// The plan's stage is not what it should be: stage again.
     NotStaged(String),
+    /// The plan is being applied.
+    Busy(String),
     /// It was tried and did not work.
     Failed(String),
 }

@@ -7,11 +7,12 @@ use std::{
 
 use crate::{
     adapters::{
+        apt::Layout,
         containers::ContainerError,
         state_file::StateFileError,
         systemd::{Systemd, SystemdError, boot::BootIdError},
     },
-    core::{plan::PlanId, standing::Restarts},
+    core::standing::Restarts,
 };
 
 pub mod apply;
@@ -27,11 +28,16 @@ pub mod verify;
 
 mod look;
 
+/// Where the executor keeps its files on an installed system (root, 0755).
+pub const STATE: &str = "/var/lib/lockkeeper-executor";
+
 /// What the verbs share.
 #[derive(Debug)]
 pub struct Context {
-    /// Where the files are.
-    pub dirs: Dirs,
+    /// The packages' system, and where plans are kept.
+    pub layout: Layout,
+    /// The file of the record.
+    pub record: PathBuf,
     /// systemd and logind.
     pub systemd: Systemd,
     /// Units and containers nobody restores or verifies (`workloads.ignore`, globs with `*`).
@@ -41,10 +47,16 @@ pub struct Context {
 }
 
 impl Context {
-    /// A context that has seen nothing yet.
+    /// A context that has seen nothing yet; its files are under `state`.
     #[must_use]
-    pub fn new(dirs: Dirs, systemd: Systemd, ignore: Vec<String>) -> Self {
-        Self { dirs, systemd, ignore, seen: Mutex::default() }
+    pub fn new(state: &Path, systemd: Systemd, ignore: Vec<String>) -> Self {
+        Self {
+            layout: Layout::system(state),
+            record: state.join("record.json"),
+            systemd,
+            ignore,
+            seen: Mutex::default(),
+        }
     }
 
     /// Remembers counts of automatic restarts; answers with those remembered before, if any.
@@ -68,54 +80,4 @@ pub enum WorkloadError {
     /// The record's file.
     #[error(transparent)]
     Record(#[from] StateFileError),
-}
-
-/// Where the executor keeps its files.
-#[derive(Clone, Debug)]
-pub struct Dirs {
-    state: PathBuf,
-}
-
-impl Dirs {
-    /// The place on an installed system, `/var/lib/lockkeeper-executor` (root, 0755).
-    #[must_use]
-    pub fn system() -> Self {
-        Self::at(Path::new("/var/lib/lockkeeper-executor"))
-    }
-
-    /// Another place.
-    #[must_use]
-    pub fn at(state: &Path) -> Self {
-        Self { state: state.to_owned() }
-    }
-
-    /// The state directory itself.
-    #[must_use]
-    pub fn state(&self) -> &Path {
-        &self.state
-    }
-
-    /// The private package lists.
-    #[must_use]
-    pub fn lists(&self) -> PathBuf {
-        self.state.join("lists")
-    }
-
-    /// The folder of all plans.
-    #[must_use]
-    pub fn plans(&self) -> PathBuf {
-        self.state.join("plans")
-    }
-
-    /// The folder of one plan.
-    #[must_use]
-    pub fn plan(&self, id: &PlanId) -> PathBuf {
-        self.plans().join(id.as_str())
-    }
-
-    /// What was running before the disturbance.
-    #[must_use]
-    pub fn record(&self) -> PathBuf {
-        self.state.join("record.json")
-    }
 }

@@ -15,7 +15,7 @@ pub async fn record(context: &Context) -> Result<(), WorkloadError> {
     let units = context.systemd.workloads().await?;
     let containers = containers::running(&context.systemd).await?;
     let record = Record::of(boot::boot_id()?, clock::wall(), &units, &containers);
-    state_file::write(&context.dirs.record(), &record)?;
+    state_file::write(&context.record, &record)?;
     info!(
         units = record.units.len(),
         containers = record.containers.len(),
@@ -27,6 +27,11 @@ pub async fn record(context: &Context) -> Result<(), WorkloadError> {
 
 /// The record, without what is to be ignored; `None` when there is none.
 pub(super) fn load(context: &Context) -> Result<Option<Record>, WorkloadError> {
-    let record: Option<Record> = state_file::read(&context.dirs.record(), SCHEMA)?;
+    let record: Option<Record> = state_file::read(&context.record, SCHEMA)?;
     Ok(record.map(|record| record.without(&context.ignore)))
+}
+
+/// Removes the record; there need not be one.
+pub(super) fn forget(context: &Context) -> Result<(), WorkloadError> {
+    Ok(state_file::remove(&context.record)?)
 }

@@ -10,11 +10,12 @@ use tokio::{
 use tracing::{debug, info, warn};
 use zbus::{Connection, fdo, message::Header, proxy::CacheProperties};
 
-use super::{Context, reboot, record, restore, verify};
+use super::{Context, apply, check, confirm, evidence, reboot, record, restore, stage, verify};
 use crate::{
-    adapters::systemd::boot,
+    adapters::{apt::AptError, systemd::boot},
     core::{health::HealthReport, plan::PlanId},
     dbus::{EXECUTOR_NAME, EXECUTOR_PATH, error::Error},
+    observe::logging::chain,
 };
 
 /// The service goes away after this long without a call.
@@ -152,9 +153,22 @@ fn json(document: &impl Serialize) -> Result<String, Error> {
 /// Work is an error with causes, or an answer.
 fn done<T, E: std::error::Error + 'static>(result: Result<T, E>) -> Result<T, Error> {
     result.map_err(|error| {
-        let error = Error::failed(&error);
-        warn!("{error}");
-        error
+        warn!("{}", chain(&error));
+        Error::failed(&error)
+    })
+}
+
+/// As [`done`], with the kinds of error a caller can act on.
+fn packages<T>(result: Result<T, AptError>) -> Result<T, Error> {
+    result.map_err(|error| {
+        let text = chain(&error);
+        warn!("{text}");
+        match error {
+            AptError::NoPlan(_) => Error::UnknownPlan(text),
+            AptError::Damaged { .. } | AptError::Differs { .. } => Error::NotStaged(text),
+            AptError::Busy(_) => Error::Busy(text),
+            _ => Error::Failed(text),
+        }
     })
 }
 
@@ -167,8 +181,7 @@ impl Executor {
     ) -> Result<String, Error> {
         let _call = self.admit(bus, &header).await?;
         let _turn = self.turn.lock().await;
-        // MERGE: json(&done(super::check::check(&self.context.dirs).await)?)
-        Err(Error::Failed("not connected: check".to_owned()))
+        json(&packages(check::check(&self.context.layout).await)?)
     }
 
     async fn stage(
@@ -178,10 +191,9 @@ impl Executor {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(), Error> {
         let _call = self.admit(bus, &header).await?;
-        let _plan = plan_id(plan)?;
+        let plan = plan_id(plan)?;
         let _turn = self.turn.lock().await;
-        // MERGE: done(super::stage::stage(&self.context.dirs, &plan).await)
-        Err(Error::Failed("not connected: stage".to_owned()))
+        packages(stage::stage(&self.context.layout, &plan).await)
     }
 
     async fn apply(
@@ -191,10 +203,10 @@ impl Executor {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<String, Error> {
         let _call = self.admit(bus, &header).await?;
-        let _plan = plan_id(plan)?;
+        let plan = plan_id(plan)?;
         let _turn = self.turn.lock().await;
-        // MERGE: json(&done(super::apply::apply(&self.context, &plan).await)?)
-        Err(Error::Failed("not connected: apply".to_owned()))
+        let program = done(apply::own_program())?;
+        json(&done(apply::apply(&self.context.layout, bus, &program, &plan).await)?)
     }
 
     async fn reboot_evidence(
@@ -203,8 +215,7 @@ impl Executor {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<String, Error> {
         let _call = self.admit(bus, &header).await?;
-        // MERGE: json(&super::evidence::evidence().await)
-        Err(Error::Failed("not connected: evidence".to_owned()))
+        json(&evidence::reboot_evidence(&self.context.layout).await)
     }
 
     async fn record(
@@ -241,9 +252,8 @@ impl Executor {
         let _call = self.admit(bus, &header).await?;
         let plan = maybe_plan_id(plan)?;
         let HealthReport { mut failing } = done(verify::verify(&self.context).await)?;
-        if let Some(_plan) = plan {
-            // MERGE: failing.extend(done(super::check::verify_installed(&self.context.dirs, &plan).await)?);
-            failing.push("not connected: verify_installed".to_owned());
+        if let Some(plan) = plan {
+            failing.extend(packages(apply::verify_installed(&self.context.layout, &plan).await)?);
         }
         json(&HealthReport { failing })
     }
@@ -255,10 +265,12 @@ impl Executor {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(), Error> {
         let _call = self.admit(bus, &header).await?;
-        let _plan = maybe_plan_id(plan)?;
+        let plan = maybe_plan_id(plan)?;
         let _turn = self.turn.lock().await;
-        // MERGE: done(super::confirm::confirm(&self.context.dirs, plan.as_ref()).await)
-        Err(Error::Failed("not connected: confirm".to_owned()))
+        if let Some(plan) = plan {
+            packages(confirm::confirm(&self.context.layout, &plan))?;
+        }
+        done(record::forget(&self.context))
     }
 
     async fn reboot(

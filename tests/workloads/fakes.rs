@@ -1,0 +1,172 @@
+//! systemd's and logind's managers as far as lockkeeper calls them, on a test's own bus.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use zbus::{Connection, DBusError, ObjectPath, OwnedObjectPath, fdo, object_server::SignalEmitter};
+
+/// An error as systemd names it.
+#[derive(Debug, DBusError)]
+#[zbus(prefix = "org.freedesktop.systemd1")]
+pub enum SystemdError {
+    #[zbus(error)]
+    ZBus(zbus::Error),
+    NoSuchUnit(String),
+    AlreadySubscribed(String),
+}
+
+/// A manager whose units have telling names.
+#[derive(Default)]
+pub struct Systemd {
+    subscribed: bool,
+    jobs: u32,
+    /// Names that `ResetFailedUnit` was called with.
+    pub reset: Arc<Mutex<Vec<String>>>,
+}
+
+impl Systemd {
+    /// Serves as long as the connection it answers with lives.
+    pub async fn serve(self, bus: Connection) -> Connection {
+        bus.object_server().at("/org/freedesktop/systemd1", self).await.unwrap();
+        bus.request_name("org.freedesktop.systemd1").await.unwrap();
+        bus
+    }
+}
+
+fn job(id: u32) -> OwnedObjectPath {
+    ObjectPath::try_from(format!("/org/freedesktop/systemd1/job/{id}")).unwrap().into()
+}
+
+#[zbus::interface(name = "org.freedesktop.systemd1.Manager")]
+impl Systemd {
+    fn subscribe(&mut self) -> Result<(), SystemdError> {
+        if std::mem::replace(&mut self.subscribed, true) {
+            return Err(SystemdError::AlreadySubscribed("again".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn reset_failed_unit(&mut self, name: &str) -> Result<(), SystemdError> {
+        self.reset.lock().unwrap().push(name.to_owned());
+        Err(SystemdError::NoSuchUnit(format!("Unit {name} not loaded.")))
+    }
+
+    /// Answers after the job is done, as a busy systemd may: among many other jobs.
+    async fn start_unit(
+        &mut self,
+        name: &str,
+        mode: &str,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+    ) -> Result<OwnedObjectPath, SystemdError> {
+        assert_eq!(mode, "replace");
+        let result = match name {
+            "good.service" => "done",
+            "bad.service" => "failed",
+            "slow.service" => "",
+            _ => return Err(SystemdError::NoSuchUnit(format!("Unit {name} not found."))),
+        };
+        for _ in 0..500 {
+            self.jobs += 1;
+            Self::job_removed(&emitter, self.jobs, job(self.jobs), "other.service", "done").await?;
+        }
+        self.jobs += 1;
+        if !result.is_empty() && self.subscribed {
+            Self::job_removed(&emitter, self.jobs, job(self.jobs), name, result).await?;
+        }
+        Ok(job(self.jobs))
+    }
+
+    #[zbus(signal)]
+    async fn job_removed(
+        emitter: &SignalEmitter<'_>,
+        id: u32,
+        job: OwnedObjectPath,
+        unit: &str,
+        result: &str,
+    ) -> zbus::Result<()>;
+}
+
+/// An error as logind names it.
+#[derive(Debug, DBusError)]
+#[zbus(prefix = "org.freedesktop.login1")]
+pub enum LoginError {
+    #[zbus(error)]
+    ZBus(zbus::Error),
+    OperationInProgress(String),
+}
+
+/// How a fake logind answers to `RebootWithFlags`.
+#[derive(Clone, Copy)]
+pub enum Answer {
+    Yes,
+    AccessDenied,
+    InvalidFlags,
+    InProgress,
+}
+
+/// logind's manager.
+pub struct Login {
+    pub inhibitors: Vec<(String, String, String, String, u32, u32)>,
+    pub answer: Answer,
+    pub preparing: bool,
+    /// How long `ListInhibitors` takes.
+    pub delay: Duration,
+    /// Reboots it was asked for, by method and argument.
+    pub asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Login {
+    pub fn new(answer: Answer) -> Self {
+        Self {
+            inhibitors: Vec::new(),
+            answer,
+            preparing: false,
+            delay: Duration::ZERO,
+            asked: Arc::default(),
+        }
+    }
+
+    /// Serves as long as the connection it answers with lives.
+    pub async fn serve(self, bus: Connection) -> Connection {
+        bus.object_server().at("/org/freedesktop/login1", self).await.unwrap();
+        bus.request_name("org.freedesktop.login1").await.unwrap();
+        bus
+    }
+}
+
+#[zbus::interface(name = "org.freedesktop.login1.Manager")]
+impl Login {
+    async fn list_inhibitors(&self) -> Vec<(String, String, String, String, u32, u32)> {
+        tokio::time::sleep(self.delay).await;
+        self.inhibitors.clone()
+    }
+
+    fn reboot(&self, interactive: bool) {
+        self.asked.lock().unwrap().push(format!("Reboot {interactive}"));
+    }
+
+    fn reboot_with_flags(&self, flags: u64) -> Result<(), BoxError> {
+        self.asked.lock().unwrap().push(format!("RebootWithFlags {flags}"));
+        match self.answer {
+            Answer::Yes => Ok(()),
+            Answer::AccessDenied => {
+                Err(Box::new(fdo::Error::AccessDenied("Operation inhibited".to_owned())))
+            }
+            Answer::InvalidFlags => {
+                Err(Box::new(fdo::Error::InvalidArgs("Invalid flags parameter".to_owned())))
+            }
+            Answer::InProgress => {
+                Err(Box::new(LoginError::OperationInProgress("already in progress".to_owned())))
+            }
+        }
+    }
+
+    #[zbus(property)]
+    fn preparing_for_shutdown(&self) -> bool {
+        self.preparing
+    }
+}
+
+type BoxError = zbus::BoxDBusError;
