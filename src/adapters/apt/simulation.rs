@@ -1,6 +1,6 @@
 //! What `apt-get --simulate` says it would do.
 
-use super::AptError;
+use super::{AptError, version};
 
 /// One `Inst` line.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,6 +15,14 @@ pub struct Install {
     pub to: String,
     /// Where that comes from (`Debian-Security:12/stable-security`).
     pub origin: String,
+}
+
+impl Install {
+    /// It would replace a newer version.
+    #[must_use]
+    pub fn is_downgrade(&self) -> bool {
+        self.from.as_ref().is_some_and(|from| version::compare(from, &self.to).is_gt())
+    }
 }
 
 /// All of a simulation.

@@ -134,12 +134,14 @@ pub fn difference(wanted: &[PackageChange], simulation: &Simulation) -> Option<S
     let installs = simulation.installs.iter();
     let found: BTreeSet<String> =
         installs.map(|p| format!("{}:{}={}", p.name, p.arch, p.to)).collect();
+    let older = simulation.installs.iter().filter(|p| p.is_downgrade()).map(|p| p.name.clone());
     let list = |what: &str, names: Vec<String>| {
         (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")))
     };
     let parts = [
         list("without", wanted.difference(&found).cloned().collect()),
         list("with", found.difference(&wanted).cloned().collect()),
+        list("downgrading", older.collect()),
         list("removing", simulation.removes.clone()),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();

@@ -77,14 +77,25 @@ pub async fn prepare(
     Ok(Ok(Ready { plan, before, log, _lock: lock }))
 }
 
+/// How often apt is run in one attempt: a dpkg that was killed leaves a package half unpacked, which
+/// only its archive repairs.
+const ROUNDS: u32 = 2;
+
 /// Installs. What apt's exit code says is no more than a hint.
 pub async fn install(layout: &Layout, ready: Ready) -> Result<Outcome, AptError> {
-    let upgrade = apt_get::with_stage(layout, &layout.plan(&ready.plan.id), "apt-get");
-    let upgrade = apt_get::for_real(upgrade).args(["upgrade", "--with-new-pkgs"]);
-    let status = upgrade.run_apart(&ready.log.file).await?;
-    if !status.success() && repair::snapshot(layout).await? != ready.before {
-        // Packages whose turn did not come are unpacked only; finish those that can be.
+    for round in 1..=ROUNDS {
+        let upgrade = apt_get::with_stage(layout, &layout.plan(&ready.plan.id), "apt-get");
+        let upgrade = apt_get::for_real(upgrade).args(["upgrade", "--with-new-pkgs"]);
+        let status = upgrade.run_apart(&ready.log.file).await?;
+        if status.success() || repair::snapshot(layout).await? == ready.before {
+            break;
+        }
+        tracing::warn!(%status, round, "apt-get did not finish; finishing what can be");
         repair::configure(layout, &ready.log.file).await?;
+        let next = repository::simulate(layout, &ready.plan).await;
+        if next.is_ok_and(|next| next.installs.is_empty()) {
+            break;
+        }
     }
     let lacks = installed::lacks(&ready.plan, &installed::query(layout).await?);
     let after = repair::snapshot(layout).await?;
