@@ -1,0 +1,58 @@
+"""The root file system every node starts from: a stock Debian with systemd, etcd and two engines.
+
+Built once by mmdebstrap and kept in a cache directory under a name that is a digest of what it is
+made of; nodes put an overlay on it and never write to it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+CACHE = Path(os.environ.get("LOCKKEEPER_LAB_CACHE", "/var/cache/lockkeeper-lab"))
+SUITE = "bookworm"
+PACKAGES = sorted(
+    """
+    apt busybox-static ca-certificates crun curl dbus docker.io etcd-client etcd-server
+    fuse-overlayfs gpgv iproute2 jq libpam-systemd netavark podman procps systemd systemd-sysv tzdata
+    """.split()
+)
+
+
+def base(say: Callable[[str], None]) -> Path:
+    """The base's directory, built if it is not there yet (about a minute)."""
+    recipe = " ".join([SUITE, *PACKAGES])
+    target = CACHE / f"{SUITE}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with open(CACHE / ".lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.is_dir():
+            _build(target, say)
+    return target
+
+
+def _build(target: Path, say: Callable[[str], None]) -> None:
+    say(f"building the base system ({SUITE}, {len(PACKAGES)} packages named) in {target}")
+    partial = target.with_suffix(".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    args = ["mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(partial)]
+    if mirror := os.environ.get("LOCKKEEPER_LAB_MIRROR"):
+        args.append(mirror)
+    lines = []
+    with subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as builder:
+        assert builder.stdout
+        for line in builder.stdout:
+            lines.append(line)
+            if line.startswith("I: "):
+                say(f"  {line[3:].strip()}")
+    if builder.returncode != 0:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise SystemExit("the base system could not be built:\n" + "".join(lines[-30:]))
+    for name in ("etc/machine-id", "etc/hostname", "etc/resolv.conf", "etc/apt/sources.list"):
+        (partial / name).unlink(missing_ok=True)
+    partial.rename(target)

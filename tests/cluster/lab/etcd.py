@@ -1,0 +1,101 @@
+"""etcd on the nodes, as Debian packages it, and a view of its keys from outside the nodes."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+from .net import Net
+from .node import Node
+
+PORT = 2379
+PREFIX = "/lockkeeper/v1"
+
+
+def member(node: Node, members: list[Node]) -> None:
+    """Makes a node (not booted yet) one of these members of a new cluster."""
+    peers = ",".join(f"{m.name}=http://{m.address}:2380" for m in members)
+    settings = {
+        "NAME": node.name,
+        "DATA_DIR": "/var/lib/etcd/default",
+        "LISTEN_CLIENT_URLS": f"http://0.0.0.0:{PORT}",
+        "ADVERTISE_CLIENT_URLS": f"http://{node.address}:{PORT}",
+        "LISTEN_PEER_URLS": f"http://{node.address}:2380",
+        "INITIAL_ADVERTISE_PEER_URLS": f"http://{node.address}:2380",
+        "INITIAL_CLUSTER": peers,
+        "INITIAL_CLUSTER_STATE": "new",
+        "INITIAL_CLUSTER_TOKEN": "lab",
+    }
+    node.write("/etc/default/etcd", "".join(f"ETCD_{key}={value}\n" for key, value in settings.items()))
+    node.write(
+        "/etc/systemd/system/etcd.service.d/lab.conf",
+        "[Unit]\nAfter=network-online.target\nWants=network-online.target\n[Service]\nRestart=always\nRestartSec=1\n",
+    )
+
+
+def no_member(node: Node) -> None:
+    """A node (not booted yet) without etcd."""
+    node.mask("etcd.service")
+
+
+class Etcd:
+    """The cluster, asked over its JSON gateway; a member that is down is passed over."""
+
+    def __init__(self, net: Net, members: list[Node]) -> None:
+        self._net = net
+        self.members = members
+
+    @property
+    def endpoints(self) -> list[str]:
+        """Client URLs, for the configuration of the nodes."""
+        return [f"http://{m.address}:{PORT}" for m in self.members]
+
+    def keys(self, below: str = "/", timeout: float = 2.0) -> dict[str, str]:
+        """All keys below a path of lockkeeper's, at one revision, read with quorum. `OSError` without quorum."""
+        start = f"{PREFIX}{below}"
+        answer = self._call("/v3/kv/range", {"key": _b64(start), "range_end": _b64(_end_of(start))}, timeout)
+        return {_text(kv["key"]).removeprefix(PREFIX): _text(kv.get("value", "")) for kv in answer.get("kvs", [])}
+
+    def slots(self, group: str = "default") -> dict:
+        """The group's semaphore; an untouched one has no holder."""
+        text = self.keys(f"/groups/{group}/slots").get(f"/groups/{group}/slots")
+        return json.loads(text) if text else {"max": 1, "holders": []}
+
+    def queue(self, group: str = "default") -> list[str]:
+        """Node ids that wait for a slot."""
+        return [key.rsplit("/", 1)[1] for key in self.keys(f"/groups/{group}/queue/")]
+
+    def healthy(self) -> bool:
+        """Is every member healthy?"""
+        try:
+            return all(self._health(m) for m in self.members)
+        except (OSError, ValueError):
+            return False
+
+    def _health(self, node: Node) -> bool:
+        status, content = self._net.http(node.address, PORT, "/health")
+        return status == 200 and json.loads(content).get("health") == "true"
+
+    def _call(self, path: str, body: dict, timeout: float) -> dict:
+        failures = []
+        for node in [m for m in self.members if m.powered]:
+            try:
+                status, content = self._net.http(node.address, PORT, path, json.dumps(body).encode(), timeout)
+                if status == 200:
+                    return json.loads(content)
+                failures.append(f"{node.name}: {content.decode(errors='replace').strip()}")
+            except (OSError, ValueError) as error:
+                failures.append(f"{node.name}: {error}")
+        raise OSError(f"no etcd member answered: {'; '.join(failures)}")
+
+
+def _b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _text(coded: str) -> str:
+    return base64.b64decode(coded).decode()
+
+
+def _end_of(prefix: str) -> str:
+    return prefix[:-1] + chr(ord(prefix[-1]) + 1)
