@@ -41,6 +41,7 @@ wait = "1s"
 [verify]
 grace = "5s"
 settle = "2s"
+timeout = "{verify_timeout}"
 [schedule]
 min_remaining = "0s"
 """
@@ -114,8 +115,9 @@ class Lab:
         for node in nodes:
             node.start()
         each(nodes, Node.wait_up)
-        self.etcd = Etcd(self.net, nodes[:members])
-        until("etcd is healthy", self.etcd.healthy, 30)
+        if members:
+            self.etcd = Etcd(self.net, nodes[:members])
+            until("etcd is healthy", self.etcd.healthy, 30)
         if with_workloads:
             each(nodes, workloads.start)
         return nodes
@@ -127,10 +129,11 @@ class Lab:
             for node in nodes:
                 node.id = until(f"lockkeeper runs on {node.name}", lambda n=node: n.status().get("node"), 30)
 
-    def configure(self, node: Node, strategy: str = "etcd-lock", group: str = "default", endpoints: Iterable[str] = ()) -> None:
+    def configure(self, node: Node, strategy: str = "etcd-lock", **changes: str) -> None:
         """Writes the node's configuration (quick times) and has the agent load it."""
-        urls = ", ".join(f'"{url}"' for url in endpoints or self.etcd.endpoints)
-        node.write(CONFIG, SETTINGS.format(strategy=strategy, group=group, endpoints=urls))
+        endpoints = ", ".join(f'"{url}"' for url in self.etcd.endpoints)
+        values = {"group": "default", "verify_timeout": "60s", "endpoints": endpoints, **changes}
+        node.write(CONFIG, SETTINGS.format(strategy=strategy, **values))
         node.run("systemctl", "reload", "lockkeeperd.service")
 
     def fleet(self, packages: dict[str, Kind] | None = None, version: str = "1.0") -> list[Node]:
@@ -155,6 +158,20 @@ class Lab:
         self.observers.append(Observer(self.net, self.etcd, nodes, at_most))
         return self.observers[-1]
 
+    def wait_updated(
+        self, nodes: list[Node], version: str, packages: Iterable[str], timeout: float = 120.0, group: str = "default"
+    ) -> None:
+        """Waits until every node runs these packages in this version, at rest, and the slot is free."""
+        packages = list(packages)
+
+        def done() -> bool:
+            return self.at_rest(group) and all(n.phase() == "steady" and on(n, version, packages) for n in nodes)
+
+        def seen() -> str:
+            return "; ".join(f"{n.name} {n.phase()} {n.versions(packages) if n.leader else 'off'}" for n in nodes)
+
+        until(f"{', '.join(n.name for n in nodes)} on {version} and the slot free", done, timeout, 0.3, seen)
+
     def at_rest(self, group: str = "default") -> bool:
         """Is the group's slot free and its queue empty?"""
         try:
@@ -162,15 +179,19 @@ class Lab:
         except OSError:
             return False
 
-    def all_on(self, nodes: Iterable[Node], version: str, packages: Iterable[str]) -> bool:
-        """Has every node installed all of these in this version?"""
-        packages = list(packages)
-        want = dict.fromkeys(packages, version)
-        return all(node.leader and node.versions(packages) == want for node in nodes)
-
     def missing(self, node: Node) -> list[str]:
         """Workloads that do not answer."""
         return [name for name, port in workloads.PORTS.items() if not self.net.answers(node.address, port)]
+
+    def checks(self, node: Node) -> int:
+        """How often the node has looked at the archive's index."""
+        return self.repo.index_requests.count(node.address)
+
+
+def on(node: Node, version: str, packages: Iterable[str]) -> bool:
+    """Has the node installed all of these in this version? (No, while it is off.)"""
+    packages = list(packages)
+    return node.leader is not None and node.versions(packages) == dict.fromkeys(packages, version)
 
 
 def each(nodes: Iterable[Node], action: Callable[[Node], T]) -> list[T]:

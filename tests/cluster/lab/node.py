@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import threading
@@ -93,7 +92,7 @@ class Node:
         try:
             tasks = Path(f"/proc/{nspawn.pid}/task")
             children = [pid for task in tasks.iterdir() for pid in (task / "children").read_text().split()]
-            return next((int(pid) for pid in children if _is_first_process(pid)), None)
+            return next((int(pid) for pid in children if is_first_process(pid)), None)
         except OSError:
             return None
 
@@ -126,9 +125,7 @@ class Node:
         leader = self.leader
         if leader is None:
             raise host.CommandFailed(f"{self.name} is off: {' '.join(args)}")
-        inside = ["nsenter", "-t", str(leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]
-        drop = ["setpriv", f"--bounding-set={NO_HOST_POWER}", "--inh-caps=-all", *ENVIRONMENT]
-        done = host.command(*inside, *drop, *args, check=False, timeout=timeout)
+        done = host.command(*way_in(leader), *args, check=False, timeout=timeout)
         if check and done.returncode != 0:
             raise host.CommandFailed(f"{self.name}: {args[-1]}: exit status {done.returncode}: {done.stdout}{done.stderr}")
         return done
@@ -267,28 +264,15 @@ class Node:
         return not self.powered
 
 
-def _is_first_process(pid: str) -> bool:
+def way_in(leader: int) -> list[str]:
+    """The command that runs another one inside the node of this PID 1."""
+    inside = ["nsenter", "-t", str(leader), "-m", "-u", "-i", "-n", "-p", "-C", "-r", "-w"]
+    return [*inside, "setpriv", f"--bounding-set={NO_HOST_POWER}", "--inh-caps=-all", *ENVIRONMENT]
+
+
+def is_first_process(pid: str) -> bool:
+    """Is this (a PID of the host) the first process of a node? (Of a container in a node: no.)"""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("NSpid:"):
-            return line.split()[1:] != [pid] and line.split()[-1] == "1"
+            return line.split()[2:] == ["1"]
     return False
-
-
-def keep(node: Node, directory: Path) -> None:
-    """Copies what one wants to look at after a failure: journal, state, configuration, console."""
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / "journal.txt").write_text(node.journal(), encoding="utf-8")
-    (directory / "lockkeeper.txt").write_text(node.journal("-u", "lockkeeper*", "-u", "init.scope"), encoding="utf-8")
-    for inside in ("/var/lib/lockkeeper", "/var/lib/lockkeeper-executor", "/etc/lockkeeper"):
-        if node.path(inside).is_dir():
-            shutil.copytree(
-                node.path(inside),
-                directory / inside.lstrip("/").replace("/", "-"),
-                ignore=shutil.ignore_patterns("*.deb", "lists"),
-                symlinks=True,
-                dirs_exist_ok=True,
-                ignore_dangling_symlinks=True,
-            )
-    for file in (node.console, node.path("/var/lib/dpkg/status"), node.path("/var/log/apt/term.log")):
-        if file.is_file():
-            shutil.copy(file, directory / file.name)

@@ -9,6 +9,7 @@ import enum
 import gzip
 import hashlib
 import http.server
+import os
 import shutil
 import socketserver
 import threading
@@ -41,6 +42,7 @@ class Kind(enum.Enum):
     SERVICE = "(re)starts its service"
     BAD_SERVICE = "(re)starts its service, which does not come up"
     SLOW = "takes some seconds to configure an upgrade: time for an accident"
+    BIG = "weighs a megabyte"
 
 
 class Repo:
@@ -76,7 +78,9 @@ class Repo:
         )
         _write(tree / f"usr/share/{name}/version", f"{version}\n")
         configure = ""
-        if kind is Kind.REBOOT:
+        if kind is Kind.BIG:
+            (tree / f"usr/share/{name}/ballast").write_bytes(os.urandom(1 << 20))
+        elif kind is Kind.REBOOT:
             configure = WANT_REBOOT.format(name=name)
         elif kind is Kind.SLOW:
             configure = SLOW

@@ -42,4 +42,4 @@ def always(what: str, condition: Callable[[], object], end: Callable[[], object]
         assert condition(), f"broken: {what}"
         return bool(end())
 
-    until(f"the end of watching that {what}", ended, timeout)
+    until(f"the end of watching that {what}", ended, timeout, 0.4)

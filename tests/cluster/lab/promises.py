@@ -1,0 +1,42 @@
+"""What a rolling update promises, judged from outside once it is over."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+from .fleet import Lab, on
+from .node import Node
+from .observer import Observer
+
+
+@dataclasses.dataclass(frozen=True)
+class Promise:
+    """One promise, and what was seen of it."""
+
+    text: str
+    kept: bool
+    seen: str
+
+
+def judge(lab: Lab, nodes: list[Node], observer: Observer, version: str, packages: Iterable[str]) -> list[Promise]:
+    """All promises of an update that needs one reboot a node."""
+    packages = list(packages)
+    versions = {n.name: n.versions(packages) if n.leader else "off" for n in nodes}
+    boots = {n.name: observer.boots(n) for n in nodes}
+    missing = {n.name: lab.missing(n) for n in nodes}
+    looks = sum(view.looks for view in observer.views.values())
+    slots, queue = lab.etcd.slots(), lab.etcd.queue()
+    return [
+        Promise("every node runs the new set", all(on(n, version, packages) for n in nodes), str(versions)),
+        Promise("each node rebooted exactly once (boot id)", set(boots.values()) == {1}, str(boots)),
+        Promise(
+            "never two nodes down or draining at once",
+            not observer.violations and looks > 0,
+            f"{looks} looks from outside; {'; '.join(observer.violations) or 'at most one at a time'}",
+        ),
+        Promise("each node left service exactly once", sorted(observer.went_out()) == sorted(boots), str(observer.went_out())),
+        Promise("every container and unit that ran before runs again", not any(missing.values()), f"missing: {missing}"),
+        Promise("the slot is free", not slots["holders"] and not slots.get("halt"), str(slots)),
+        Promise("the queue is empty", not queue, str(queue)),
+    ]

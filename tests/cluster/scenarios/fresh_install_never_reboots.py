@@ -1,0 +1,33 @@
+"""As installed, lockkeeper looks and stages but touches nothing: no package changes and nothing reboots,
+whatever the archive holds and whatever else asks for a reboot.
+"""
+
+from lab.fleet import Lab, on
+from lab.wait import always
+
+QUICK = '[check]\nfirst = "1s"\ninterval = "10s"\nspread = "0s"\n'
+
+
+def scenario(lab: Lab) -> None:
+    [node] = lab.boot(["web-1"], members=0)
+    lab.offer("1.0", lab.SET)
+    lab.install([node], ["lockkeeper", *lab.SET])
+    assert node.status()["strategy"] == "off"
+    node.write("/etc/lockkeeper/conf.d/50-quick.toml", QUICK)
+    node.run("systemctl", "reload", "lockkeeperd.service")
+
+    boot = node.boot_id
+    lab.offer("2.0", lab.SET)
+    node.script("echo '*** System restart required ***' > /run/reboot-required; echo linux-image > /run/reboot-required.pkgs")
+    node.rebootctl("check")
+    assert {p["name"] for p in node.status()["staged"]["packages"]} == set(lab.SET), "staged, ready to go"
+
+    seen = lab.checks(node)
+    always(
+        "nothing is installed and nothing reboots",
+        lambda: node.boot_id == boot and on(node, "1.0", lab.SET),
+        lambda: lab.checks(node) >= seen + 3,
+    )
+    assert not lab.missing(node)
+    assert node.status()["verdict"]["code"] == "strategy-off", node.status()["verdict"]
+    assert node.phase() == "steady"
