@@ -49,6 +49,10 @@ def _keep_node(node: Node, directory: Path) -> None:
                 symlinks=True,
                 ignore=shutil.ignore_patterns("*.deb", "lists"),
             )
-    for file in (node.console, node.path("/var/lib/dpkg/status"), node.path("/var/log/apt/term.log")):
+    for file, name in (
+        (node.console, "console.log"),
+        (node.path("/var/lib/dpkg/status"), "dpkg-status.txt"),
+        (node.path("/var/log/apt/term.log"), "apt-term.log"),
+    ):
         if file.is_file():
-            shutil.copy(file, directory / file.name)
+            shutil.copy(file, directory / name)

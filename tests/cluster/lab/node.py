@@ -25,6 +25,8 @@ MASKED = """
     e2scrub_all.timer e2scrub_reap.service fstrim.timer getty@.service podman-auto-update.service podman-auto-update.timer
     systemd-timesyncd.service systemd-udevd.service
 """.split()
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+HOST_BOOT_ID = Path(BOOT_ID).read_text().strip()
 # What nsenter would keep of the host's power: the clock, modules, raw devices, the kernel log.
 NO_HOST_POWER = "-sys_time,-sys_module,-sys_rawio,-wake_alarm,-syslog"
 ENVIRONMENT = ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8"]
@@ -101,9 +103,11 @@ class Node:
         """The running boot's id; `None` while the node is off or between two boots."""
         leader = self.leader
         try:
-            return Path(f"/proc/{leader}/root/proc/sys/kernel/random/boot_id").read_text().strip() if leader else None
+            boot_id = Path(f"/proc/{leader}/root{BOOT_ID}").read_text().strip() if leader else None
         except OSError:
             return None
+        # A first process that has not changed its root yet still sees the host's.
+        return None if boot_id == HOST_BOOT_ID else boot_id
 
     # ---- commands ----
 
