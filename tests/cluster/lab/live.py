@@ -53,7 +53,8 @@ class Live:
             except Exception:  # it went down just now
                 found = set()
             if found:
-                self._versions[node.name] = "/".join(sorted(found))
+                settled = len(found) == 1 and " " not in "".join(found)
+                self._versions[node.name] = found.pop() if settled else "dpkg at work"
             if self._end.wait(1):
                 return
 
