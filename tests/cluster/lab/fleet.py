@@ -58,13 +58,14 @@ class Lab:
         self.say = say
         self.nodes: list[Node] = []
         self.observers: list[Observer] = []
-        self._base = base(say)
-        self._run = host.Run()
-        self._closers: list[Callable[[], None]] = [self._run.close]
-        self.dir = self._run.dir
+        self._closers: list[Callable[[], None]] = []
 
     def __enter__(self) -> Lab:
+        self._base = base(self.say)
         try:
+            self._run = host.Run()
+            self._closers.append(self._run.close)
+            self.dir = self._run.dir
             self.net = Net(self._run.id)
             self._closers.append(self.net.close)
             self.repo = Repo(self._run.dir / "archive", self.net)
