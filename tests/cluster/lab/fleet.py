@@ -102,17 +102,19 @@ class Lab:
         return node
 
     def boot(self, names: Iterable[str], members: int = 3, with_workloads: bool = True) -> list[Node]:
-        """New nodes, the first `members` of them with etcd, booted and at work."""
+        """New nodes, the first `members` of them with etcd, booted and at work.
+
+        Without workloads they still run the plain service, which shows that they are up.
+        """
         nodes = [self.node(name) for name in names]
         for index, node in enumerate(nodes):
             if index < members:
                 etcd.member(node, nodes[:members])
             else:
                 etcd.no_member(node)
-            if with_workloads:
-                workloads.prepare(node, self._run.dir / "web.tar")
-            else:
-                workloads.none(node)
+            workloads.prepare(node, self._run.dir / "web.tar")
+            if not with_workloads:
+                workloads.without_engines(node)
         for node in nodes:
             node.start()
         each(nodes, Node.wait_up)

@@ -250,7 +250,7 @@ class Node:
             "--register=no", "--keep-unit", "--network-veth", f"--network-bridge={net.BRIDGE}",
             "--system-call-filter=@keyring bpf", "--bind=/dev/fuse", "--console=pipe", "--resolv-conf=off",
             "--timezone=off", "--link-journal=no",
-        ]  # fmt: skip
+        ]
         # The node ends with this program, however this program ends.
         outside = ["setpriv", "--pdeathsig", "KILL", "nsenter", f"--net={self._net.path}"]
         settings = ["env", "SYSTEMD_NSPAWN_UNIFIED_HIERARCHY=1", "SYSTEMD_NSPAWN_LOCK=0"]

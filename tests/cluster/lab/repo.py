@@ -228,13 +228,13 @@ def _serve(tree: Path, network: net.Net, index_requests: list[str]) -> http.serv
         def __init__(self, *args) -> None:
             super().__init__(*args, directory=str(tree))
 
-        def do_GET(self) -> None:  # noqa: N802 (the name is the library's)
+        def do_GET(self) -> None:
             if self.path.endswith("/InRelease"):
                 index_requests.append(self.client_address[0])
             del self.headers["If-Modified-Since"]  # a second is too coarse for us
             super().do_GET()
 
-        def log_message(self, format: str, *args) -> None:  # noqa: A002 (the name is the library's)
+        def log_message(self, format: str, *args) -> None:
             pass
 
     server = http.server.ThreadingHTTPServer((net.HOST, PORT), Handler, bind_and_activate=False)

@@ -62,7 +62,7 @@ def prepare(node: Node, web_image: Path) -> None:
     node.path(IMAGE).write_bytes(web_image.read_bytes())
 
 
-def none(node: Node) -> None:
+def without_engines(node: Node) -> None:
     """A node (not booted yet) without container engines."""
     for unit in ("containerd.service", "docker.service", "docker.socket", "podman.service", "podman.socket"):
         node.mask(unit)

@@ -6,6 +6,7 @@ from lab.fleet import Lab, on
 from lab.wait import always
 
 QUICK = '[check]\nfirst = "1s"\ninterval = "10s"\nspread = "0s"\n'
+ASK_FOR_REBOOT = "touch /run/reboot-required; echo linux-image > /run/reboot-required.pkgs"
 
 
 def scenario(lab: Lab) -> None:
@@ -18,7 +19,7 @@ def scenario(lab: Lab) -> None:
 
     boot = node.boot_id
     lab.offer("2.0", lab.SET)
-    node.script("echo '*** System restart required ***' > /run/reboot-required; echo linux-image > /run/reboot-required.pkgs")
+    node.script(ASK_FOR_REBOOT)
     node.rebootctl("check")
     assert {p["name"] for p in node.status()["staged"]["packages"]} == set(lab.SET), "staged, ready to go"
 
