@@ -1,1 +1,4 @@
 //! cli
+
+pub mod config;
+pub mod windows;

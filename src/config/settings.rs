@@ -15,6 +15,21 @@ pub enum Strategy {
     EtcdLock,
 }
 
+impl Strategy {
+    /// Every strategy this version knows, the mildest first.
+    pub const ALL: [Self; 3] = [Self::Off, Self::Reboot, Self::EtcdLock];
+
+    /// Its word in configuration files and in `status`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Reboot => "reboot",
+            Self::EtcdLock => "etcd-lock",
+        }
+    }
+}
+
 /// Everything configurable, validated.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -45,7 +60,8 @@ pub struct Check {
     pub first: Duration,
     /// `interval`: time between checks (default 45m; at least 10s).
     pub interval: Duration,
-    /// `spread`: each delay varies by up to this much either way (default 5m; less than interval and first... or clipped at zero).
+    /// `spread`: each delay varies by up to this much either way, but is never negative (default 5m;
+    /// at most `interval`; may be more than `first`).
     pub spread: Duration,
 }
 
@@ -54,7 +70,8 @@ pub struct Check {
 pub struct Lock {
     /// `group`: `^[a-zA-Z0-9.-]+$` (default `default`).
     pub group: String,
-    /// `settle`: nobody is admitted for this long after an unlock (default 0s; etcd's minimum lease is about 2 s).
+    /// `settle`: nobody is admitted for this long after an unlock (default 0s; etcd's minimum lease
+    /// is about 2 s).
     pub settle: Duration,
 }
 
@@ -79,14 +96,16 @@ pub struct Drain {
 /// `[reboot]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reboot {
-    /// `timeout`: a requested reboot that has not happened after this long is requested again (default 10m).
+    /// `timeout`: a requested reboot that has not happened after this long is requested again
+    /// (default 10m).
     pub timeout: Duration,
 }
 
 /// `[verify]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Verify {
-    /// `grace`: what systemd and the engines bring back by themselves is awaited this long before lockkeeper starts it (default 60s).
+    /// `grace`: what systemd and the engines bring back by themselves is awaited this long before
+    /// lockkeeper starts it (default 60s).
     pub grace: Duration,
     /// `settle`: the node must be healthy without a break for this long (default 30s).
     pub settle: Duration,

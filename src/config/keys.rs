@@ -1,0 +1,188 @@
+//! The one list of what can be configured. [`Fragment`], [`Merged`], the names that are known, and
+//! `config show` all come from it.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{
+    duration,
+    entries::{FreezeEntry, WindowEntry},
+    fragment::{Node, Reader},
+    origin::{Located, Origin},
+    settings::Strategy,
+    value::{self, between, texts},
+};
+
+const fn secs(count: u64) -> Duration {
+    Duration::from_secs(count)
+}
+
+const HOUR: Duration = secs(3600);
+const DAY: Duration = secs(24 * 3600);
+
+macro_rules! keys {
+    ($($path:literal, $field:ident: $type:ty = $default:expr, $read:expr;)*) => {
+        /// What one file says: only what it does say, each value with its place.
+        #[derive(Default)]
+        pub(super) struct Fragment {
+            $($field: Option<Located<$type>>,)*
+            pub(super) windows: Option<Located<Vec<WindowEntry>>>,
+            pub(super) freezes: Option<Located<Vec<FreezeEntry>>>,
+        }
+
+        /// What all layers add up to.
+        pub(super) struct Merged {
+            $(pub(super) $field: Located<$type>,)*
+            pub(super) windows: Located<Vec<WindowEntry>>,
+            pub(super) freezes: Located<Vec<FreezeEntry>>,
+        }
+
+        const PATHS: &[&str] = &[$($path),*];
+
+        impl Fragment {
+            /// Reads the value of `path` if that is the path of a key outside the lists; whether it
+            /// is.
+            pub(super) fn set(
+                &mut self,
+                reader: &mut Reader<'_>,
+                path: &str,
+                node: &Node<'_>,
+            ) -> bool {
+                match path {
+                    $($path => self.$field = reader.located(path, node, $read),)*
+                    _ => return false,
+                }
+                true
+            }
+        }
+
+        impl Merged {
+            /// No file at all.
+            pub(super) fn built_in() -> Self {
+                Self {
+                    $($field: Located::built_in($default),)*
+                    windows: Located::built_in(Vec::new()),
+                    freezes: Located::built_in(Vec::new()),
+                }
+            }
+
+            /// Puts a stronger layer on top. Lists are replaced as a whole.
+            pub(super) fn overlay(&mut self, stronger: Fragment) {
+                $(replace(&mut self.$field, stronger.$field);)*
+                replace(&mut self.windows, stronger.windows);
+                replace(&mut self.freezes, stronger.freezes);
+            }
+
+            fn plain_keys(&self) -> Vec<Effective> {
+                vec![$(Effective::of($path, &self.$field),)*]
+            }
+        }
+    };
+}
+
+// path, field: type = built-in value, how it is read.
+keys! {
+    "strategy", strategy: Strategy = Strategy::Off, value::strategy;
+    "check.first", check_first: Duration = secs(7 * 60), between(Duration::ZERO, 7 * DAY);
+    "check.interval", check_interval: Duration = secs(45 * 60), between(secs(10), 7 * DAY);
+    "check.spread", check_spread: Duration = secs(5 * 60), between(Duration::ZERO, 7 * DAY);
+    "lock.group", lock_group: String = "default".to_owned(), value::group;
+    "lock.settle", lock_settle: Duration = Duration::ZERO, between(Duration::ZERO, DAY);
+    "etcd.endpoints", etcd_endpoints: Vec<String> = vec!["http://127.0.0.1:2379".to_owned()],
+        value::endpoints;
+    "etcd.prefix", etcd_prefix: String = "/lockkeeper/v1".to_owned(), value::prefix;
+    "etcd.timeout", etcd_timeout: Duration = secs(5),
+        between(Duration::from_millis(100), secs(60));
+    "drain.wait", drain_wait: Duration = secs(5), between(Duration::ZERO, HOUR);
+    "reboot.timeout", reboot_timeout: Duration = secs(10 * 60), between(secs(10), DAY);
+    "verify.grace", verify_grace: Duration = secs(60), between(Duration::ZERO, HOUR);
+    "verify.settle", verify_settle: Duration = secs(30), between(Duration::ZERO, HOUR);
+    "verify.timeout", verify_timeout: Duration = secs(10 * 60), between(secs(1), DAY);
+    "schedule.spread", schedule_spread: Duration = Duration::ZERO, between(Duration::ZERO, 7 * DAY);
+    "schedule.min_remaining", schedule_min_remaining: Duration = secs(15 * 60),
+        between(Duration::ZERO, 7 * DAY);
+    "workloads.ignore", workloads_ignore: Vec<String> = Vec::new(), texts(value::pattern);
+}
+
+/// Every key there is, in the order of the manual. Those of the lists begin with `window.` and
+/// `freeze.`.
+pub fn known_keys() -> impl Iterator<Item = &'static str> {
+    PATHS.iter().chain(WindowEntry::KEYS).chain(FreezeEntry::KEYS).copied()
+}
+
+/// A key with the value the program goes by.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Effective {
+    /// The key; those of a list entry begin with `window[0].` and so on.
+    pub key: String,
+    /// The value: a string or a list of strings, durations in their shortest form.
+    pub value: Value,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+impl Effective {
+    pub(super) fn of(key: &str, value: &Located<impl Show>) -> Self {
+        Self { key: key.to_owned(), value: value.value.show(), origin: value.origin.clone() }
+    }
+}
+
+impl Merged {
+    /// Every key with value and origin; an empty list is one line.
+    pub(super) fn effective(&self) -> Vec<Effective> {
+        let mut keys = self.plain_keys();
+        for (index, window) in self.windows.value.iter().enumerate() {
+            keys.extend(window.effective(&format!("window[{index}]")));
+        }
+        if self.windows.value.is_empty() {
+            keys.push(none("window", &self.windows.origin));
+        }
+        for (index, freeze) in self.freezes.value.iter().enumerate() {
+            keys.extend(freeze.effective(&format!("freeze[{index}]")));
+        }
+        if self.freezes.value.is_empty() {
+            keys.push(none("freeze", &self.freezes.origin));
+        }
+        keys
+    }
+}
+
+fn none(key: &str, origin: &Origin) -> Effective {
+    Effective { key: key.to_owned(), value: Value::Array(Vec::new()), origin: origin.clone() }
+}
+
+fn replace<T>(weaker: &mut Located<T>, stronger: Option<Located<T>>) {
+    if let Some(stronger) = stronger {
+        *weaker = stronger;
+    }
+}
+
+/// How a value looks in a configuration file.
+pub(super) trait Show {
+    fn show(&self) -> Value;
+}
+
+impl Show for Duration {
+    fn show(&self) -> Value {
+        Value::String(duration::format(*self))
+    }
+}
+
+impl Show for String {
+    fn show(&self) -> Value {
+        Value::String(self.clone())
+    }
+}
+
+impl Show for Vec<String> {
+    fn show(&self) -> Value {
+        self.iter().cloned().map(Value::String).collect()
+    }
+}
+
+impl Show for Strategy {
+    fn show(&self) -> Value {
+        Value::String(self.name().to_owned())
+    }
+}

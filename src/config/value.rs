@@ -1,0 +1,245 @@
+//! Readers of single values: from what a file says to what the program can use, or a complaint that
+//! says what to write instead.
+
+use std::{
+    net::{Ipv4Addr, Ipv6Addr},
+    time::Duration,
+};
+
+use jiff::civil::Weekday;
+use toml::de::DeValue;
+
+use super::{
+    duration::{self, DurationError},
+    error::Kind,
+    fragment::{Node, Reader},
+    settings::Strategy,
+    suggest,
+};
+
+/// What is wrong with a text, and what to do.
+pub(super) type Complaint = (String, Option<String>);
+
+/// A string.
+pub(super) fn text(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<String> {
+    if let DeValue::String(text) = node.get_ref() {
+        return Some(text.to_string());
+    }
+    reader.wrong_type(key, node, "a string", None);
+    None
+}
+
+/// A string that `parse` understands.
+pub(super) fn parsed<T>(
+    reader: &mut Reader<'_>,
+    key: &str,
+    node: &Node<'_>,
+    parse: impl FnOnce(&str) -> Result<T, Complaint>,
+) -> Option<T> {
+    let text = text(reader, key, node)?;
+    match parse(&text) {
+        Ok(value) => Some(value),
+        Err((problem, help)) => {
+            reader.complain(Kind::BadValue, key, node, problem, help);
+            None
+        }
+    }
+}
+
+/// A list of strings, each of which `check` finds good.
+pub(super) fn texts(
+    check: impl Fn(&str) -> Result<(), Complaint>,
+) -> impl Fn(&mut Reader<'_>, &str, &Node<'_>) -> Option<Vec<String>> {
+    move |reader, key, node| {
+        let DeValue::Array(array) = node.get_ref() else {
+            let help = Some("write [\"…\", \"…\"]".to_owned());
+            reader.wrong_type(key, node, "a list of strings", help);
+            return None;
+        };
+        // All are read, so that all mistakes are found.
+        let read_one =
+            |node| parsed(reader, key, node, |text| check(text).map(|()| text.to_owned()));
+        array.iter().map(read_one).collect::<Vec<_>>().into_iter().collect()
+    }
+}
+
+/// A duration within bounds, both inclusive.
+pub(super) fn between(
+    least: Duration,
+    most: Duration,
+) -> impl Fn(&mut Reader<'_>, &str, &Node<'_>) -> Option<Duration> {
+    move |reader, key, node| {
+        if let DeValue::Integer(number) = node.get_ref() {
+            let no_unit = DurationError::NoUnit(number.to_string());
+            let help = Some(no_unit.help());
+            reader.wrong_type(key, node, "a duration with a unit", help);
+            return None;
+        }
+        parsed(reader, key, node, |text| {
+            let value = duration::parse(text)
+                .map_err(|error| (format!("duration {text:?} {error}"), Some(error.help())))?;
+            let bound =
+                |word, bound| (format!("{text:?} is too {word}"), Some(format!("at {bound}")));
+            if value < least {
+                return Err(bound("short", format!("least \"{}\"", duration::format(least))));
+            }
+            if value > most {
+                return Err(bound("long", format!("most \"{}\"", duration::format(most))));
+            }
+            Ok(value)
+        })
+    }
+}
+
+/// `strategy`
+pub(super) fn strategy(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Strategy> {
+    parsed(reader, key, node, |text| {
+        let found = Strategy::ALL.into_iter().find(|strategy| strategy.name() == text);
+        found.ok_or_else(|| {
+            let names = || Strategy::ALL.iter().map(|strategy| strategy.name());
+            let meant = match suggest::nearest(text, names()) {
+                Some(known) => format!("did you mean \"{known}\"? "),
+                None => String::new(),
+            };
+            let known = suggest::listed(names());
+            (
+                format!("unknown strategy {text:?}"),
+                Some(format!("{meant}This version knows {known}")),
+            )
+        })
+    })
+}
+
+/// `lock.group`
+pub(super) fn group(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<String> {
+    parsed(reader, key, node, |text| {
+        let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
+        if !text.is_empty() && text.bytes().all(good) {
+            return Ok(text.to_owned());
+        }
+        let help = "letters, digits, \".\" and \"-\" only".to_owned();
+        Err((format!("{text:?} cannot be the name of a group"), Some(help)))
+    })
+}
+
+/// `etcd.prefix`
+pub(super) fn prefix(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<String> {
+    parsed(reader, key, node, |text| {
+        let good = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        let segment = |segment: &str| !segment.is_empty() && segment.bytes().all(good);
+        if text.strip_prefix('/').is_some_and(|rest| rest.split('/').all(segment)) {
+            return Ok(text.to_owned());
+        }
+        let help = "begin with \"/\", do not end with it, and use letters, digits, \".\", \"_\" \
+                    and \"-\" between: \"/lockkeeper/v1\"";
+        Err((format!("{text:?} cannot be a prefix"), Some(help.to_owned())))
+    })
+}
+
+/// `etcd.endpoints`
+pub(super) fn endpoints(
+    reader: &mut Reader<'_>,
+    key: &str,
+    node: &Node<'_>,
+) -> Option<Vec<String>> {
+    let endpoints = texts(endpoint)(reader, key, node)?;
+    if endpoints.is_empty() {
+        let help = "name at least one, such as \"http://192.0.2.10:2379\"".to_owned();
+        reader.complain(Kind::BadValue, key, node, "has no endpoint", help);
+        return None;
+    }
+    Some(endpoints)
+}
+
+fn endpoint(text: &str) -> Result<(), Complaint> {
+    let form = || Some("write http://HOST:PORT, such as \"http://192.0.2.10:2379\"".to_owned());
+    if text.starts_with("https://") {
+        let help = "this version speaks http only; keep etcd on a network you trust".to_owned();
+        return Err((format!("{text:?} needs TLS"), Some(help)));
+    }
+    let Some(rest) = text.strip_prefix("http://") else {
+        return Err((format!("{text:?} does not begin with http://"), form()));
+    };
+    let Some((host, port)) = rest.rsplit_once(':').filter(|(_, port)| !port.contains(']')) else {
+        return Err((format!("{text:?} has no port"), form()));
+    };
+    if !port.bytes().all(|byte| byte.is_ascii_digit())
+        || !port.parse().is_ok_and(|port: u16| port > 0)
+    {
+        return Err((format!("{text:?} has no port from 1 to 65535 at its end"), form()));
+    }
+    if !is_host(host) {
+        return Err((format!("{text:?} has no good host name or address"), form()));
+    }
+    Ok(())
+}
+
+fn is_host(host: &str) -> bool {
+    if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        return inner.parse::<Ipv6Addr>().is_ok();
+    }
+    if host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return host.parse::<Ipv4Addr>().is_ok();
+    }
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    host.split('.').all(|label| {
+        !label.is_empty() && label.len() <= 63 && label.bytes().all(good) && !label.starts_with('-')
+    })
+}
+
+/// One of `workloads.ignore`: a unit or container name, `*` for anything.
+pub(super) fn pattern(text: &str) -> Result<(), Complaint> {
+    if !text.is_empty()
+        && !text.contains(|letter: char| letter.is_whitespace() || letter.is_control())
+    {
+        return Ok(());
+    }
+    let help = "write the name of a unit or container, such as \"backup*.service\"".to_owned();
+    Err((format!("{text:?} cannot be a name"), Some(help)))
+}
+
+/// The days of the week, Monday first, as they are written.
+pub(super) const DAYS: [(Weekday, &str, &str); 7] = [
+    (Weekday::Monday, "mon", "monday"),
+    (Weekday::Tuesday, "tue", "tuesday"),
+    (Weekday::Wednesday, "wed", "wednesday"),
+    (Weekday::Thursday, "thu", "thursday"),
+    (Weekday::Friday, "fri", "friday"),
+    (Weekday::Saturday, "sat", "saturday"),
+    (Weekday::Sunday, "sun", "sunday"),
+];
+
+/// `mon`, `mon-fri`, `fri-mon`, `sat,sun`, `daily`.
+pub(super) fn days(text: &str) -> Result<Vec<Weekday>, Complaint> {
+    let mut days = Vec::new();
+    for part in text.split(',') {
+        let part = part.trim_ascii();
+        if part.eq_ignore_ascii_case("daily") {
+            days.extend(DAYS.map(|(day, _, _)| day));
+        } else if let Some((first, last)) = part.split_once('-') {
+            days.extend(range(day(first)?, day(last)?));
+        } else {
+            days.push(day(part)?);
+        }
+    }
+    Ok(days)
+}
+
+/// From `first` to `last`, over the end of the week if need be.
+fn range(first: Weekday, last: Weekday) -> impl Iterator<Item = Weekday> {
+    let length = (last.to_monday_zero_offset() - first.to_monday_zero_offset()).rem_euclid(7);
+    first.cycle_forward().take(usize::from(length.unsigned_abs()) + 1)
+}
+
+fn day(text: &str) -> Result<Weekday, Complaint> {
+    let word = text.trim_ascii().to_ascii_lowercase();
+    let known = DAYS.iter().find(|(_, short, long)| word == *short || word == *long);
+    known.map(|(day, _, _)| *day).ok_or_else(|| {
+        let names = DAYS.iter().flat_map(|(_, short, long)| [*short, *long]);
+        let help = match suggest::nearest(&word, names.chain(["daily"])) {
+            Some(known) => format!("did you mean \"{known}\"?"),
+            None => "write days such as \"mon-fri\", \"sat,sun\" or \"daily\"".to_owned(),
+        };
+        (format!("{text:?} is not a day of the week"), Some(help))
+    })
+}
