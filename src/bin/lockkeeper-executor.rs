@@ -5,6 +5,7 @@ use std::{path::Path, process::ExitCode, time::Duration};
 use anyhow::{Context as _, bail};
 use lockkeeper::{
     adapters::{apt::Layout, systemd::Systemd},
+    config,
     core::plan::PlanId,
     dbus::executor::ApplyReport,
     executor::{self, Context, apply, service},
@@ -49,14 +50,24 @@ async fn serve() -> anyhow::Result<()> {
     let bus = zbus::connection::Builder::system().method_timeout(ANSWER).build().await;
     let bus = bus.context("cannot reach the system bus")?;
     let mut stop = signal(SignalKind::terminate())?;
-    // MERGE: the globs of workloads.ignore from the configuration
     let state = Path::new(executor::STATE);
-    let context = Context::new(state, Systemd::new(bus.clone()), Vec::new());
+    let context = Context::new(state, Systemd::new(bus.clone()), ignored());
     let stop = async move {
         stop.recv().await;
     };
     service::serve(&bus, context, service::callers(), service::IDLE, stop).await?;
     Ok(())
+}
+
+/// `workloads.ignore`. With a configuration that cannot be read nothing is ignored: the strict side.
+fn ignored() -> Vec<String> {
+    match config::load(Path::new("/")) {
+        Ok(loaded) => loaded.settings.workloads.ignore,
+        Err(errors) => {
+            tracing::warn!("workloads.ignore is not known, so nothing is ignored: {errors}");
+            Vec::new()
+        }
+    }
 }
 
 async fn run_apply(plan: PlanId) -> anyhow::Result<()> {

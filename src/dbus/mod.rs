@@ -9,5 +9,6 @@ pub const EXECUTOR_NAME: &str = "org.lockkeeper1.Executor";
 /// Object path of the executor.
 pub const EXECUTOR_PATH: &str = "/org/lockkeeper1/Executor";
 
+pub mod agent;
 pub mod error;
 pub mod executor;

@@ -36,7 +36,8 @@ pub enum StoreError {
 }
 
 /// An admin's change to a group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum AdminOp {
     /// Change the number of slots.
     SetMax(u32),

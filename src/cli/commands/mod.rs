@@ -1,0 +1,53 @@
+//! One function a command.
+
+mod agent;
+mod lock;
+
+use std::{
+    io::{self, Write},
+    path::Path,
+};
+
+use crate::adapters::clock;
+
+use super::{
+    args::{Args, Command},
+    config, windows,
+    error::CliError,
+};
+
+/// Runs `args`.
+pub async fn run(args: Args) -> Result<u8, CliError> {
+    match args.command {
+        Command::Status(args) => lock::status(args).await,
+        Command::Explain { json } => agent::explain(json).await,
+        Command::Check { json } => agent::check(json).await,
+        Command::Reboot { now } => agent::reboot(now).await,
+        Command::Cancel => agent::cancel().await,
+        Command::Lock { id, reason, target } => lock::lock(id, reason, target).await,
+        Command::Unlock { id, target } => lock::unlock(id, target).await,
+        Command::SetMax { max, target } => lock::set_max(max, target).await,
+        Command::Halt { reason, target } => lock::halt(reason, target).await,
+        Command::Resume { target } => lock::resume(target).await,
+        Command::Nodes { json, target } => lock::nodes(json, target).await,
+        Command::Windows(args) => {
+            // Which place in a spread is this node's depends on the release: show the first.
+            let here = windows::Here { root: Path::new("/"), now: clock::wall(), place: 0.0 };
+            Ok(windows::run(&args, here, &mut io::stdout(), &mut io::stderr())?)
+        }
+        Command::Config(args) => {
+            Ok(config::run(&args, Path::new("/"), &mut io::stdout(), &mut io::stderr())?)
+        }
+    }
+}
+
+/// Prints text as it is.
+fn print(text: &str) -> Result<u8, CliError> {
+    io::stdout().write_all(text.as_bytes())?;
+    Ok(0)
+}
+
+/// Prints a document as JSON.
+fn print_json(document: &impl serde::Serialize) -> Result<u8, CliError> {
+    print(&(serde_json::to_string_pretty(document)? + "\n"))
+}

@@ -1,0 +1,253 @@
+//! Documents as text for people: pure.
+
+use std::{collections::BTreeMap, fmt::Write};
+
+use jiff::Timestamp;
+
+use crate::{
+    adapters::slots::NodeRecord,
+    core::{explain::Explanation, plan::Plan, verdict::Verdict},
+    dbus::agent::{LockDoc, StatusDoc, SupplyDoc},
+};
+
+/// `locksmithctl status`, byte for byte.
+#[must_use]
+pub fn locksmith(lock: &LockDoc) -> String {
+    let mut text = format!("Available: {}\nMax: {}\n", lock.available, lock.max);
+    if !lock.holders.is_empty() {
+        text.push_str("\nMACHINE ID\n");
+        for holder in &lock.holders {
+            text.push_str(&holder.node);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// The lock, as `status` begins.
+#[must_use]
+pub fn lock(lock: &LockDoc, now: Timestamp) -> String {
+    let mut text = match (&lock.error, lock.seen) {
+        (Some(_), None) => "Available: unknown\nMax: unknown\n".to_owned(),
+        _ => format!("Available: {}\nMax: {}\n", lock.available, lock.max),
+    };
+    if !lock.holders.is_empty() {
+        let rows = lock.holders.iter().map(|h| {
+            [h.node.as_str(), &h.name, &ago(h.since, now), or_dash(&h.phase), &h.reason].map(str::to_owned)
+        });
+        text.push('\n');
+        text.push_str(&table(["MACHINE ID", "NODE", "SINCE", "PHASE", "REASON"], rows));
+    }
+    if !lock.queue.is_empty() {
+        let names: Vec<&str> = lock.queue.iter().map(|ticket| ticket.name.as_str()).collect();
+        let _ = write!(text, "\nQueue: {}\n", names.join(", "));
+    }
+    if let Some(halt) = &lock.halt {
+        let _ = write!(
+            text,
+            "\nHALTED by {} {}: {}\n  nobody is admitted until `rebootctl resume`\n",
+            halt.by,
+            ago(halt.since, now),
+            halt.reason
+        );
+    }
+    if let Some(error) = &lock.error {
+        let since = error.since.map(|at| format!(" since {}", ago(at, now))).unwrap_or_default();
+        let seen = lock.seen.map_or("never".to_owned(), |at| ago(at, now));
+        let _ = write!(
+            text,
+            "\nThe lock store cannot be reached{since}: {}\n  above is what was last seen: {seen}\n",
+            error.text
+        );
+    }
+    text
+}
+
+/// `status`, whole.
+#[must_use]
+pub fn status(doc: &StatusDoc, now: Timestamp) -> String {
+    let mut text = lock(&doc.lock, now);
+    let _ = write!(
+        text,
+        "\nThis node: {} (group {}, strategy {}), {}: {}\n",
+        doc.name, doc.group, doc.strategy, doc.phase, line(&doc.verdict, now)
+    );
+    if let Some(place) = doc.lock.queue.iter().position(|ticket| ticket.node == doc.node) {
+        let _ = writeln!(text, "  place in the queue: {}", place + 1);
+    }
+    let staged = doc.staged.as_ref().map_or("nothing staged".to_owned(), |plan| {
+        format!("staged {} ({} package(s))", plan.id.short(), plan.packages.len())
+    });
+    let reboot = match doc.reboot_needed.as_slice() {
+        [] => "no reboot pending".to_owned(),
+        reasons => format!("reboot pending: {}", reasons.join(", ")),
+    };
+    let checked = doc.last_check.map_or("never".to_owned(), |at| ago(at, now));
+    let _ = writeln!(text, "  {staged}; {reboot}; last check: {checked}");
+    let _ = writeln!(text, "  window: {}", doc.window);
+    for also in &doc.also {
+        let _ = writeln!(text, "  note: {}: {}", also.code, line(also, now));
+    }
+    if let Some(problem) = &doc.config_problem {
+        let _ = writeln!(text, "  the changed configuration is not in force: {problem}");
+    }
+    text
+}
+
+/// `explain`.
+#[must_use]
+pub fn explain(doc: &Explanation, now: Timestamp) -> String {
+    let mut text = format!("{}: {}\n", doc.verdict.code, line(&doc.verdict, now));
+    for also in &doc.also {
+        let _ = writeln!(text, "also {}: {}", also.code, line(also, now));
+    }
+    text
+}
+
+/// `check`.
+#[must_use]
+pub fn supply(doc: &SupplyDoc, now: Timestamp) -> String {
+    let mut text = match (&doc.staged, &doc.problem) {
+        (Some(plan), _) => self::plan(plan),
+        (None, None) => "nothing to install\n".to_owned(),
+        (None, Some(_)) => String::new(),
+    };
+    for also in &doc.also {
+        let _ = writeln!(text, "note: {}: {}", also.code, line(also, now));
+    }
+    text
+}
+
+fn plan(plan: &Plan) -> String {
+    let rows = plan.packages.iter().map(|p| {
+        [p.name.as_str(), p.from.as_deref().unwrap_or("(new)"), &p.to, &p.origin].map(str::to_owned)
+    });
+    let mut text = table(["PACKAGE", "INSTALLED", "STAGED", "ORIGIN"], rows);
+    let _ = writeln!(text, "\nstaged {}: {} package(s)", plan.id.short(), plan.packages.len());
+    text
+}
+
+/// `nodes`.
+#[must_use]
+pub fn nodes(nodes: &BTreeMap<String, NodeRecord>) -> String {
+    let rows = nodes.iter().map(|(id, record)| {
+        [id.as_str(), &record.name, &record.service, &record.phase, &record.text].map(str::to_owned)
+    });
+    table(["MACHINE ID", "NODE", "SERVICE", "PHASE", "WHY"], rows)
+}
+
+fn line(verdict: &Verdict, now: Timestamp) -> String {
+    match verdict.since {
+        Some(at) => format!("{} (since {})", verdict.text, ago(at, now)),
+        None => verdict.text.clone(),
+    }
+}
+
+fn or_dash(text: &str) -> &str {
+    if text.is_empty() { "-" } else { text }
+}
+
+/// `3m ago`; the instant itself when it is in the future (another machine's clock).
+#[must_use]
+pub fn ago(at: Timestamp, now: Timestamp) -> String {
+    let secs = now.as_second() - at.as_second();
+    match secs {
+        i64::MIN..=-5 => at.to_string(),
+        -4..=4 => "just now".to_owned(),
+        5..=59 => format!("{secs}s ago"),
+        60..=3599 => format!("{}m ago", secs / 60),
+        3600..=86_399 => format!("{}h {}m ago", secs / 3600, secs % 3600 / 60),
+        _ => format!("{}d {}h ago", secs / 86_400, secs % 86_400 / 3600),
+    }
+}
+
+/// Left-aligned columns, two spaces apart, no trailing blanks.
+fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+    let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    rows.iter().fold(String::new(), |mut text, row| {
+        let cells: Vec<String> =
+            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        text.push_str(cells.join("  ").trim_end());
+        text.push('\n');
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dbus::agent::{HolderDoc, LockError};
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn held() -> LockDoc {
+        let holder = |node: &str, name: &str| HolderDoc {
+            node: node.to_owned(),
+            name: name.to_owned(),
+            since: at("2026-11-23T10:00:00Z"),
+            reason: "kernel".to_owned(),
+            phase: "verifying".to_owned(),
+        };
+        LockDoc {
+            available: 0,
+            max: 2,
+            holders: vec![
+                holder("0e9f8f6e0f5b4a3b9c1d2e3f4a5b6c7d", "web-2"),
+                holder("69d27b356a94476da859461d3a3bc6fd", "web-10"),
+            ],
+            seen: Some(at("2026-11-23T10:03:00Z")),
+            ..LockDoc::default()
+        }
+    }
+
+    #[test]
+    fn locksmith_format_is_byte_exact() {
+        assert_eq!(
+            locksmith(&held()),
+            "Available: 0\nMax: 2\n\nMACHINE ID\n0e9f8f6e0f5b4a3b9c1d2e3f4a5b6c7d\n69d27b356a94476da859461d3a3bc6fd\n"
+        );
+        let free = LockDoc { available: 1, max: 1, ..LockDoc::default() };
+        assert_eq!(locksmith(&free), "Available: 1\nMax: 1\n");
+    }
+
+    #[test]
+    fn status_begins_with_the_block_of_locksmith_and_lines_up_its_columns() {
+        let text = lock(&held(), at("2026-11-23T10:03:00Z"));
+        assert_eq!(
+            text,
+            "Available: 0\nMax: 2\n\n\
+             MACHINE ID                        NODE    SINCE   PHASE      REASON\n\
+             0e9f8f6e0f5b4a3b9c1d2e3f4a5b6c7d  web-2   3m ago  verifying  kernel\n\
+             69d27b356a94476da859461d3a3bc6fd  web-10  3m ago  verifying  kernel\n"
+        );
+    }
+
+    #[test]
+    fn a_store_that_cannot_be_seen_is_said_with_its_age() {
+        let error = LockError { text: "no leader".to_owned(), since: Some(at("2026-11-23T10:01:00Z")) };
+        let text = lock(&LockDoc { error: Some(error), ..held() }, at("2026-11-23T10:03:00Z"));
+        assert!(text.contains("cannot be reached since 2m ago: no leader"), "{text}");
+        assert!(text.contains("last seen: just now"), "{text}");
+        let error = LockError { text: "refused".to_owned(), since: None };
+        let never = LockDoc { error: Some(error), ..LockDoc::default() };
+        assert!(lock(&never, at("2026-11-23T10:03:00Z")).starts_with("Available: unknown\n"));
+    }
+
+    #[test]
+    fn ages_read_like_speech() {
+        let now = at("2026-11-23T10:00:00Z");
+        for (then, said) in [
+            ("2026-11-23T09:59:58Z", "just now"),
+            ("2026-11-23T09:59:30Z", "30s ago"),
+            ("2026-11-23T09:00:00Z", "1h 0m ago"),
+            ("2026-11-20T08:00:00Z", "3d 2h ago"),
+            ("2026-11-23T11:00:00Z", "2026-11-23T11:00:00Z"),
+        ] {
+            assert_eq!(ago(at(then), now), said);
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! Settings into what the driver works with: a policy and a lock store.
+
+use std::path::Path;
+
+use crate::{
+    adapters::slots::{SlotStore, etcd::EtcdStore, local::LocalStore},
+    config::settings::{Settings, Strategy},
+    core::policy::Policy,
+};
+
+/// The part of the settings that decisions rest on.
+pub fn policy(settings: &Settings, node: &str, name: &str) -> Policy {
+    Policy {
+        act: settings.strategy != Strategy::Off,
+        schedule: settings.schedule.clone(),
+        check_first: settings.check.first,
+        check_interval: settings.check.interval,
+        check_spread: settings.check.spread,
+        reboot_timeout: settings.reboot.timeout,
+        verify_settle: settings.verify.settle,
+        verify_timeout: settings.verify.timeout,
+        node: node.to_owned(),
+        name: name.to_owned(),
+    }
+}
+
+/// The store the strategy names; `dir` holds the local one.
+pub fn store(settings: &Settings, dir: &Path) -> SlotStore {
+    match settings.strategy {
+        Strategy::EtcdLock => SlotStore::Etcd(EtcdStore::new(
+            &settings.etcd.endpoints,
+            &settings.etcd.prefix,
+            &settings.lock.group,
+            settings.etcd.timeout,
+        )),
+        Strategy::Off | Strategy::Reboot => {
+            SlotStore::Local(LocalStore::new(dir.join("local-slots.json")))
+        }
+    }
+}

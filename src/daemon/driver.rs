@@ -1,0 +1,313 @@
+//! The driver: one event at a time, durable before it acts.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use sd_notify::NotifyState;
+use tokio::sync::{mpsc, oneshot, watch};
+use tracing::{debug, error, info, warn};
+
+use super::{
+    connect,
+    publisher::Publisher,
+    run_effect::Runner,
+    service::{ControlInterface, StatusInterface},
+    snapshot::Snapshot,
+};
+use crate::{
+    adapters::{
+        clock,
+        node::{self, NodeError},
+        slots::SlotStore,
+        state_file::{self, StateFileError},
+        systemd::boot::{self, BootIdError},
+    },
+    config::{self, settings::Settings, settings::Strategy},
+    core::{
+        event::{Ask, Event},
+        invariants::{self, Broken},
+        policy::Policy,
+        resume::resume,
+        slots::SlotsView,
+        state::{SCHEMA, State},
+        step::{Step, next_wakeup, step},
+        time::{BootId, Mono, Now},
+    },
+    dbus,
+    observe::logging::chain,
+};
+
+/// Between two looks at a fleet's lock store while nothing is queued.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Where things are.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    /// Root of the configuration tree (`/`).
+    pub config_root: PathBuf,
+    /// State directory (`/var/lib/lockkeeper`).
+    pub state_dir: PathBuf,
+}
+
+/// Why the agent could not start, or had to stop.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The configuration has errors.
+    #[error("the configuration has errors")]
+    Config(#[source] config::ConfigErrors),
+    /// The state file cannot be read or written.
+    #[error("the agent's state cannot be kept")]
+    State(#[from] StateFileError),
+    /// Who this node is cannot be told.
+    #[error("this node's identity cannot be read")]
+    Node(#[from] NodeError),
+    /// The boot id cannot be read.
+    #[error("the boot id cannot be read")]
+    Boot(#[from] BootIdError),
+    /// The system bus cannot be used.
+    #[error("the system bus cannot be used")]
+    Bus(#[from] zbus::Error),
+    /// Signals cannot be received.
+    #[error("signals cannot be received")]
+    Signals(#[source] std::io::Error),
+    /// A step would break a promise. Acting on it could take machines down; restarting resumes from
+    /// the state before it.
+    #[error("a step would break a promise, and is not taken")]
+    Promise(#[from] Broken),
+}
+
+/// What reaches the driver.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// A fact.
+    Event(Event),
+    /// The store was looked at for somebody, who is told when the driver knows.
+    Look(Result<SlotsView, String>, oneshot::Sender<()>),
+    /// An admin's wish; the answer says whether it is taken.
+    Ask(Ask, oneshot::Sender<Result<(), String>>),
+}
+
+/// The agent.
+#[derive(Debug)]
+pub struct Agent {
+    paths: Paths,
+    settings: Settings,
+    config_problem: Option<String>,
+    policy: Policy,
+    state: State,
+    store: Arc<SlotStore>,
+    last_look: Option<Mono>,
+    runner: Runner,
+    publisher: Publisher,
+    snapshots: watch::Sender<Snapshot>,
+    inputs: mpsc::UnboundedReceiver<Input>,
+    sender: mpsc::UnboundedSender<Input>,
+}
+
+impl Agent {
+    /// Reads configuration and state, and takes the agent's name on the bus.
+    pub async fn start(paths: Paths) -> Result<Self, AgentError> {
+        let settings = config::load(&paths.config_root).map_err(AgentError::Config)?.settings;
+        let (node, name) = (node::id()?, node::name()?);
+        let boot = BootId(boot::boot_id()?);
+        let now = now();
+        let state = match state_file::read::<State>(&state_path(&paths), SCHEMA)? {
+            Some(state) => state,
+            None => State::new(node::nonce()?, boot.clone(), now),
+        };
+        let policy = connect::policy(&settings, &node, &name);
+        let store = Arc::new(connect::store(&settings, &paths.state_dir));
+        let (sender, inputs) = mpsc::unbounded_channel();
+        let bus = zbus::Connection::system().await?;
+        let publisher = Publisher::start(node.clone());
+        let runner = Runner::new(bus.clone(), sender.clone(), publisher.clone(), node, name);
+        let resumed = resume(state.clone(), &boot, &policy, now);
+        info!("starting in phase {}, resuming as {}", state.phase.word(), resumed.state.phase.word());
+        let (snapshots, seen) =
+            watch::channel(Snapshot::of(&resumed.state, &policy, &settings, now, None, &store));
+        let mut agent = Self {
+            paths,
+            settings,
+            config_problem: None,
+            policy,
+            state,
+            store,
+            last_look: None,
+            runner,
+            publisher,
+            snapshots,
+            inputs,
+            sender: sender.clone(),
+        };
+        agent.settle(resumed, now)?;
+        serve(&bus, seen, sender).await?;
+        Ok(agent)
+    }
+
+    /// Runs until it is told to stop. Effects under way are left alone: what they do is found again
+    /// by [`resume`].
+    pub async fn run(mut self) -> Result<(), AgentError> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut reload = signal(SignalKind::hangup()).map_err(AgentError::Signals)?;
+        let mut stop = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signals)?;
+        notify(NotifyState::Ready);
+        loop {
+            let at = now().mono;
+            let wake = next_wakeup(&self.state, now()).since(at).max(Duration::from_millis(1));
+            tokio::select! {
+                input = self.inputs.recv() => match input {
+                    Some(Input::Event(event)) => self.take(event).map(drop)?,
+                    Some(Input::Ask(ask, reply)) => {
+                        let ignored = self.take(Event::Ask(ask))?;
+                        let _ = reply.send(ignored.map_or(Ok(()), Err));
+                    }
+                    Some(Input::Look(seen, reply)) => {
+                        self.take(Event::Store(seen))?;
+                        let _ = reply.send(());
+                    }
+                    None => return Ok(()),
+                },
+                () = tokio::time::sleep(wake) => self.take(Event::Tick).map(drop)?,
+                _ = reload.recv() => self.reload()?,
+                _ = stop.recv() => return Ok(()),
+                _ = interrupt.recv() => return Ok(()),
+            }
+            self.look_at_store();
+        }
+    }
+
+    /// One step. Answers with why the event was ignored, if it was.
+    fn take(&mut self, event: Event) -> Result<Option<String>, AgentError> {
+        let now = now();
+        let answered = matches!(event, Event::Done { .. });
+        let step = step(&self.state, &self.policy, now, event);
+        invariants::step_keeps_promises(&self.state, &step, &self.policy, now, answered)?;
+        let ignored = step.ignored.clone();
+        if let Some(why) = &ignored {
+            debug!("event ignored: {why}");
+        }
+        self.settle(step, now)?;
+        Ok(ignored)
+    }
+
+    /// Makes a step's state durable, then visible, and only then begins its effects.
+    fn settle(&mut self, step: Step, now: Now) -> Result<(), AgentError> {
+        let old = std::mem::replace(&mut self.state, step.state);
+        if durable(&old) != durable(&self.state) || !state_path(&self.paths).exists() {
+            state_file::write(&state_path(&self.paths), &self.state)?;
+        }
+        self.publish(&old, now);
+        for (id, effect) in step.effects {
+            debug!("effect {}: {}", id.0, effect.word());
+            self.runner.run(id, effect, &self.settings, &self.store, &self.state);
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, old: &State, now: Now) {
+        let problem = self.config_problem.as_deref();
+        let snapshot =
+            Snapshot::of(&self.state, &self.policy, &self.settings, now, problem, &self.store);
+        let before = self.snapshots.borrow().explanation.verdict.clone();
+        let verdict = &snapshot.explanation.verdict;
+        if old.phase.word() != self.state.phase.word() {
+            info!("{} → {}: {}", old.phase.word(), self.state.phase.word(), verdict.text);
+        } else if before.code != verdict.code {
+            info!("{}: {}", verdict.code, verdict.text);
+        }
+        for also in &snapshot.explanation.also {
+            let known = self.snapshots.borrow().explanation.also.iter().any(|a| a.code == also.code);
+            if !known {
+                warn!("{}: {}", also.code, also.text);
+            }
+        }
+        self.publisher.set(&self.store, snapshot.record());
+        notify(NotifyState::Status(&format!("{}: {}", self.state.phase.word(), verdict.text)));
+        self.snapshots.send_replace(snapshot);
+    }
+
+    /// Looks at a fleet's store now and then, so that trouble is known before the slot is needed.
+    fn look_at_store(&mut self) {
+        let at = now().mono;
+        let due = self.last_look.is_none_or(|last| at.since(last) >= LOOK_EVERY);
+        if self.settings.strategy == Strategy::EtcdLock && due {
+            self.last_look = Some(at);
+            let (store, sender) = (Arc::clone(&self.store), self.sender.clone());
+            tokio::spawn(async move {
+                let seen = store.view().await.map_err(|error| chain(&error));
+                let _ = sender.send(Input::Event(Event::Store(seen)));
+            });
+        }
+    }
+
+    /// Takes a changed configuration, or keeps the old one and says why.
+    fn reload(&mut self) -> Result<(), AgentError> {
+        match config::load(&self.paths.config_root) {
+            Ok(loaded) => {
+                if loaded.settings.lock != self.settings.lock
+                    || loaded.settings.etcd != self.settings.etcd
+                    || loaded.settings.strategy != self.settings.strategy
+                {
+                    if self.state.phase.held().is_some() {
+                        let why = "the lock cannot be changed while a slot is held; reload again later";
+                        return self.refuse_reload(why.to_owned());
+                    }
+                    self.store = Arc::new(connect::store(&loaded.settings, &self.paths.state_dir));
+                    self.state.store = crate::core::state::StoreSeen::default();
+                    self.last_look = None;
+                }
+                self.settings = loaded.settings;
+                self.config_problem = None;
+                self.policy = connect::policy(&self.settings, &self.policy.node, &self.policy.name);
+                info!("the configuration was reloaded");
+                self.take(Event::PolicyChanged).map(drop)
+            }
+            Err(errors) => self.refuse_reload(chain(&errors)),
+        }
+    }
+
+    fn refuse_reload(&mut self, why: String) -> Result<(), AgentError> {
+        error!("the configuration is not reloaded, the old one stays in force: {why}");
+        self.config_problem = Some(why);
+        self.take(Event::PolicyChanged).map(drop)
+    }
+}
+
+async fn serve(
+    bus: &zbus::Connection,
+    snapshots: watch::Receiver<Snapshot>,
+    inputs: mpsc::UnboundedSender<Input>,
+) -> Result<(), zbus::Error> {
+    let status = StatusInterface::new(snapshots.clone(), inputs.clone());
+    let control = ControlInterface::new(snapshots, inputs);
+    bus.object_server().at(dbus::AGENT_PATH, status).await?;
+    bus.object_server().at(dbus::AGENT_PATH, control).await?;
+    bus.request_name(dbus::AGENT_NAME).await
+}
+
+/// Both clocks, read.
+pub(super) fn now() -> Now {
+    let since_boot = clock::since_boot();
+    let mono = Mono(u64::try_from(since_boot.as_millis()).unwrap_or(u64::MAX));
+    Now { wall: clock::wall(), mono }
+}
+
+/// Tells systemd, where there is one to tell.
+fn notify(what: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[what]) {
+        debug!("systemd was not told: {error}");
+    }
+}
+
+fn state_path(paths: &Paths) -> PathBuf {
+    Path::join(&paths.state_dir, "state.json")
+}
+
+/// The part of the state that must survive.
+fn durable(state: &State) -> State {
+    State { store: crate::core::state::StoreSeen::default(), ..state.clone() }
+}

@@ -1,0 +1,291 @@
+//! Carries out effects: each in a task of its own, each ending in one `Done` event.
+
+use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+
+use serde::de::DeserializeOwned;
+use tokio::{
+    sync::mpsc::UnboundedSender,
+    task::{AbortHandle, JoinHandle},
+};
+
+use super::{driver::Input, publisher::Publisher};
+use crate::{
+    adapters::{
+        clock, node,
+        slots::{AdminOp, SlotStore, StoreError},
+        systemd::Systemd,
+    },
+    config::settings::Settings,
+    core::{
+        effect::{Effect, EffectId},
+        event::{Event, Outcome},
+        health::{Evidence, HealthReport},
+        plan::PlanId,
+        slots::{Halt, Holder},
+        state::State,
+    },
+    dbus::executor::{ApplyReport, CheckReport, ExecutorProxy, RebootReport},
+    observe::logging::chain,
+};
+
+/// Deadline of the quick verbs.
+const QUICK: Duration = Duration::from_secs(120);
+/// Deadline of a check (a slow mirror, all lists new).
+const CHECK: Duration = Duration::from_secs(1800);
+/// Deadline of a staging (a slow mirror, a whole point release).
+const STAGE: Duration = Duration::from_secs(6 * 3600);
+
+/// Runs effects.
+#[derive(Debug)]
+pub struct Runner {
+    bus: zbus::Connection,
+    inputs: UnboundedSender<Input>,
+    publisher: Publisher,
+    node: String,
+    name: String,
+    acquire: Option<JoinHandle<()>>,
+    running: BTreeMap<&'static str, AbortHandle>,
+}
+
+/// What every effect may use.
+struct Context {
+    bus: zbus::Connection,
+    publisher: Publisher,
+    store: Arc<SlotStore>,
+    node: String,
+    nonce: String,
+}
+
+impl Runner {
+    /// A runner that reports to `inputs`.
+    pub fn new(
+        bus: zbus::Connection,
+        inputs: UnboundedSender<Input>,
+        publisher: Publisher,
+        node: String,
+        name: String,
+    ) -> Self {
+        Self { bus, inputs, publisher, node, name, acquire: None, running: BTreeMap::new() }
+    }
+
+    /// Begins one effect.
+    pub fn run(
+        &mut self,
+        id: EffectId,
+        effect: Effect,
+        settings: &Settings,
+        store: &Arc<SlotStore>,
+        state: &State,
+    ) {
+        let context = Context {
+            bus: self.bus.clone(),
+            publisher: self.publisher.clone(),
+            store: Arc::clone(store),
+            node: self.node.clone(),
+            nonce: state.nonce.clone(),
+        };
+        let word = effect.word();
+        match effect {
+            Effect::AcquireSlot { reason, release } => {
+                let claim = self.claim(state, reason, release);
+                self.start_acquire(id, store, claim);
+            }
+            Effect::LeaveQueue => {
+                let waiting = self.acquire.take();
+                self.spawn(word, id, leave(context, waiting));
+            }
+            Effect::Check => self.spawn(word, id, check(context)),
+            Effect::Stage(plan) => self.spawn(word, id, stage(context, plan)),
+            Effect::Probe => self.spawn(word, id, probe(context)),
+            Effect::Drain => self.spawn(word, id, drain(context, settings.drain.wait)),
+            Effect::Record => self.spawn(word, id, record(context)),
+            Effect::Apply(plan) => self.spawn(word, id, apply(context, plan)),
+            Effect::ReadEvidence => self.spawn(word, id, evidence(context)),
+            Effect::Reboot(boot) => self.spawn(word, id, reboot(context, boot.0)),
+            Effect::Restore => self.spawn(word, id, restore(context, settings.verify.grace)),
+            Effect::Verify(plan) => self.spawn(word, id, verify(context, plan)),
+            Effect::Confirm(plan) => self.spawn(word, id, confirm(context, plan)),
+            Effect::Release => self.spawn(word, id, release(context, settings.lock.settle)),
+            Effect::Halt(halt) => self.spawn(word, id, publish_halt(context, halt)),
+        }
+    }
+
+    fn claim(&self, state: &State, reason: String, release: Option<PlanId>) -> Holder {
+        Holder {
+            node: self.node.clone(),
+            name: self.name.clone(),
+            nonce: state.nonce.clone(),
+            since: clock::wall(),
+            reason,
+            release: release.map(String::from),
+            boot_id: state.boot_id.0.clone(),
+        }
+    }
+
+    fn start_acquire(&mut self, id: EffectId, store: &Arc<SlotStore>, claim: Holder) {
+        if let Some(old) = self.acquire.take() {
+            old.abort();
+        }
+        let (store, inputs) = (Arc::clone(store), self.inputs.clone());
+        self.acquire = Some(tokio::spawn(async move {
+            let seen = |view: Result<_, StoreError>| {
+                let view = view.map_err(|error| chain(&error));
+                let _ = inputs.send(Input::Event(Event::Store(view)));
+            };
+            let outcome = match store.acquire(&claim, seen).await {
+                Ok(_token) => Outcome::SlotGranted,
+                Err(error) => Outcome::Failed(chain(&error)),
+            };
+            let _ = inputs.send(Input::Event(Event::Done { id, outcome }));
+        }));
+    }
+
+    /// Runs `work` and reports. A predecessor of the same kind is no longer waited for by anybody.
+    fn spawn(
+        &mut self,
+        word: &'static str,
+        id: EffectId,
+        work: impl Future<Output = Result<Outcome, String>> + Send + 'static,
+    ) {
+        let inputs = self.inputs.clone();
+        let task = tokio::spawn(async move {
+            let outcome = work.await.unwrap_or_else(Outcome::Failed);
+            let _ = inputs.send(Input::Event(Event::Done { id, outcome }));
+        });
+        if let Some(old) = self.running.insert(word, task.abort_handle()) {
+            old.abort();
+        }
+    }
+}
+
+type Answer = Result<Outcome, String>;
+
+impl Context {
+    async fn executor(&self) -> Result<ExecutorProxy<'static>, String> {
+        ExecutorProxy::new(&self.bus).await.map_err(|error| chain(&error))
+    }
+}
+
+async fn check(context: Context) -> Answer {
+    let executor = context.executor().await?;
+    let report: CheckReport = parse(&within(CHECK, executor.check()).await?)?;
+    Ok(Outcome::Checked { plan: report.plan, reboot: report.reboot })
+}
+
+async fn stage(context: Context, plan: PlanId) -> Answer {
+    within(STAGE, context.executor().await?.stage(plan.as_str())).await?;
+    Ok(Outcome::Staged)
+}
+
+async fn probe(context: Context) -> Answer {
+    let inhibitors = Systemd::new(context.bus.clone()).inhibitors().await;
+    let quorum = match node::addresses() {
+        Ok(addresses) => context.store.quorum_risk(&addresses).await,
+        Err(error) => Evidence::Unknown { why: chain(&error) },
+    };
+    Ok(Outcome::Probed { inhibitors, quorum })
+}
+
+async fn leave(context: Context, waiting: Option<JoinHandle<()>>) -> Answer {
+    if let Some(waiting) = waiting {
+        waiting.abort();
+        // Ended by the abort or by itself: either way it does nothing any more.
+        let _ = waiting.await;
+    }
+    let left = context.store.leave(&context.node, &context.nonce).await;
+    left.map(|token| Outcome::LeftQueue { held: token.is_some() }).map_err(|error| chain(&error))
+}
+
+async fn drain(context: Context, wait: Duration) -> Answer {
+    flushed(&context.publisher).await?;
+    tokio::time::sleep(wait).await;
+    Ok(Outcome::Drained)
+}
+
+async fn record(context: Context) -> Answer {
+    within(QUICK, context.executor().await?.record()).await?;
+    Ok(Outcome::Recorded)
+}
+
+/// No deadline: an apply is never given up half-way.
+async fn apply(context: Context, plan: PlanId) -> Answer {
+    let answer = context.executor().await?.apply(plan.as_str()).await;
+    let report: ApplyReport = parse(&answer.map_err(|error| chain(&error))?)?;
+    Ok(match report {
+        ApplyReport::Applied => Outcome::Applied,
+        ApplyReport::Refused { reason } => Outcome::ApplyRefused(reason),
+        ApplyReport::Failed { reason } => Outcome::ApplyFailed(reason),
+    })
+}
+
+async fn evidence(context: Context) -> Answer {
+    let answer = within(QUICK, context.executor().await?.reboot_evidence()).await?;
+    Ok(Outcome::EvidenceRead(parse(&answer)?))
+}
+
+async fn reboot(context: Context, boot: String) -> Answer {
+    let report: RebootReport = parse(&within(QUICK, context.executor().await?.reboot(&boot)).await?)?;
+    match report {
+        RebootReport::Accepted => Ok(Outcome::RebootAccepted),
+        RebootReport::Refused { reason } => Ok(Outcome::RebootRefused(reason)),
+        RebootReport::AlreadyHappened => Err("the boot to leave is not the running one".to_owned()),
+    }
+}
+
+async fn restore(context: Context, grace: Duration) -> Answer {
+    let executor = context.executor().await?;
+    let limit = grace + Duration::from_secs(600);
+    Ok(Outcome::Restored(parse(&within(limit, executor.restore(grace.as_secs())).await?)?))
+}
+
+async fn verify(context: Context, plan: Option<PlanId>) -> Answer {
+    let plan = plan.as_ref().map_or("", PlanId::as_str);
+    let report: HealthReport = parse(&within(QUICK, context.executor().await?.verify(plan)).await?)?;
+    Ok(Outcome::Verified(report))
+}
+
+async fn confirm(context: Context, plan: Option<PlanId>) -> Answer {
+    let plan = plan.as_ref().map_or("", PlanId::as_str);
+    within(QUICK, context.executor().await?.confirm(plan)).await?;
+    Ok(Outcome::Confirmed)
+}
+
+/// In service first, then the slot: the next node drains only after this one is back.
+async fn release(context: Context, settle: Duration) -> Answer {
+    flushed(&context.publisher).await?;
+    let released = context.store.release(&context.node, &context.nonce, settle).await;
+    released.map(|()| Outcome::Released).map_err(|error| chain(&error))
+}
+
+async fn publish_halt(context: Context, halt: Halt) -> Answer {
+    let halted = context.store.admin(&AdminOp::Halt(halt)).await;
+    halted.map(|_| Outcome::Halted).map_err(|error| chain(&error))
+}
+
+async fn flushed(publisher: &Publisher) -> Result<(), String> {
+    tokio::time::timeout(Duration::from_secs(15), publisher.flushed())
+        .await
+        .map_err(|_| "this node's record could not be published in the lock store".to_owned())
+}
+
+async fn within<T>(
+    limit: Duration,
+    call: impl Future<Output = zbus::Result<T>>,
+) -> Result<T, String> {
+    match tokio::time::timeout(limit, call).await {
+        Ok(answer) => answer.map_err(|error| said(&error)),
+        Err(_) => Err(format!("the executor did not answer within {} s", limit.as_secs())),
+    }
+}
+
+/// What an error reply says; a method error's own text is enough.
+fn said(error: &zbus::Error) -> String {
+    match error {
+        zbus::Error::MethodError(_, Some(text), _) => text.clone(),
+        other => chain(other),
+    }
+}
+
+fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| format!("the executor's answer is not understood: {error}"))
+}

@@ -1,0 +1,135 @@
+//! The D-Bus side of the agent.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::sync::{mpsc::UnboundedSender, oneshot, watch};
+use zbus::fdo;
+
+use super::{
+    driver::{Input, now},
+    snapshot::Snapshot,
+};
+use crate::{
+    adapters::slots::{AdminOp, NodeRecord, StoreError},
+    core::event::Ask,
+    dbus::agent::LockDoc,
+    observe::logging::chain,
+};
+
+/// How long `Status` waits for the lock store.
+const LOOK: Duration = Duration::from_secs(3);
+
+/// `org.lockkeeper1.Status`.
+#[derive(Debug)]
+pub struct StatusInterface {
+    snapshots: watch::Receiver<Snapshot>,
+    inputs: UnboundedSender<Input>,
+}
+
+impl StatusInterface {
+    pub fn new(snapshots: watch::Receiver<Snapshot>, inputs: UnboundedSender<Input>) -> Self {
+        Self { snapshots, inputs }
+    }
+
+    /// Lets the driver see the store as it is now, and waits until it has.
+    async fn look(&self) -> BTreeMap<String, NodeRecord> {
+        let store = self.snapshots.borrow().store.clone();
+        let look = async { tokio::join!(store.view(), store.nodes()) };
+        let (seen, nodes) = match tokio::time::timeout(LOOK, look).await {
+            Ok((view, nodes)) => (view.map_err(|e| chain(&e)), nodes.unwrap_or_default()),
+            Err(_) => (Err(format!("no answer within {} s", LOOK.as_secs())), BTreeMap::new()),
+        };
+        let (reply, known) = oneshot::channel();
+        if self.inputs.send(Input::Look(seen, reply)).is_ok() {
+            let _ = known.await;
+        }
+        nodes
+    }
+}
+
+#[zbus::interface(name = "org.lockkeeper1.Status")]
+impl StatusInterface {
+    async fn status(&self) -> fdo::Result<String> {
+        let nodes = self.look().await;
+        json(&self.snapshots.borrow().status(&nodes))
+    }
+
+    async fn explain(&self) -> fdo::Result<String> {
+        self.look().await;
+        json(&self.snapshots.borrow().explanation)
+    }
+
+    async fn nodes(&self) -> fdo::Result<String> {
+        let store = self.snapshots.borrow().store.clone();
+        json(&store.nodes().await.map_err(|error| store_failed(&error))?)
+    }
+}
+
+/// `org.lockkeeper1.Control`. The bus policy lets only root and the group `lockkeeper` call it.
+#[derive(Debug)]
+pub struct ControlInterface {
+    snapshots: watch::Receiver<Snapshot>,
+    inputs: UnboundedSender<Input>,
+}
+
+impl ControlInterface {
+    pub fn new(snapshots: watch::Receiver<Snapshot>, inputs: UnboundedSender<Input>) -> Self {
+        Self { snapshots, inputs }
+    }
+
+    async fn ask(&self, ask: Ask) -> fdo::Result<()> {
+        let (reply, answer) = oneshot::channel();
+        let gone = |_| failed("the agent is stopping");
+        self.inputs.send(Input::Ask(ask, reply)).map_err(|_| failed("the agent is stopping"))?;
+        answer.await.map_err(gone)?.map_err(failed)
+    }
+}
+
+#[zbus::interface(name = "org.lockkeeper1.Control")]
+impl ControlInterface {
+    async fn check(&self) -> fdo::Result<String> {
+        let mut snapshots = self.snapshots.clone();
+        let before = snapshots.borrow_and_update().state.supply.checks;
+        self.ask(Ask::Check).await?;
+        let done = snapshots.wait_for(|s| s.state.supply.checks > before && s.supply_idle()).await;
+        let answer = json(&done.map_err(|_| failed("the agent is stopping"))?.supply_doc());
+        answer
+    }
+
+    async fn reboot(&self, now: bool) -> fdo::Result<()> {
+        self.ask(Ask::Reboot { now }).await
+    }
+
+    async fn cancel(&self) -> fdo::Result<()> {
+        self.ask(Ask::Cancel).await
+    }
+
+    async fn admin(&self, operation: &str) -> fdo::Result<String> {
+        let operation: AdminOp = serde_json::from_str(operation)
+            .map_err(|error| fdo::Error::InvalidArgs(format!("not an operation: {error}")))?;
+        let store = self.snapshots.borrow().store.clone();
+        let before = store.view().await.map_err(|error| store_failed(&error))?;
+        let after = store.admin(&operation).await.map_err(|error| store_failed(&error))?;
+        let documents =
+            [before, after].map(|view| LockDoc::of(&view, Some(now().wall), |_| String::new()));
+        json(&documents)
+    }
+}
+
+fn json(document: &impl serde::Serialize) -> fdo::Result<String> {
+    serde_json::to_string(document).map_err(|error| failed(error.to_string()))
+}
+
+/// A refusal is `Failed`; a store that cannot be used is `IOError`: another exit code of `rebootctl`.
+fn store_failed(error: &StoreError) -> fdo::Error {
+    match error {
+        StoreError::Refused(_) => failed(chain(error)),
+        StoreError::Unreachable { .. } | StoreError::Unusable { .. } => {
+            fdo::Error::IOError(chain(error))
+        }
+    }
+}
+
+fn failed(text: impl Into<String>) -> fdo::Error {
+    fdo::Error::Failed(text.into())
+}

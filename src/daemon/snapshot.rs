@@ -1,0 +1,149 @@
+//! What the agent shows of itself: made after every step, read by the D-Bus side.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use crate::{
+    adapters::slots::{NodeRecord, SlotStore},
+    config::settings::{Settings, Strategy},
+    core::{
+        explain::{Explanation, explain},
+        health::Evidence,
+        policy::Policy,
+        state::{State, SupplyTask},
+        time::Now,
+        window::{NotYet, Opening},
+    },
+    dbus::agent::{LockDoc, LockError, SCHEMA, StatusDoc, SupplyDoc},
+};
+
+/// One look at the agent.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// The state.
+    pub state: State,
+    /// Why things are as they are.
+    pub explanation: Explanation,
+    /// What the windows say, in words.
+    pub window: String,
+    /// Strategy word.
+    pub strategy: &'static str,
+    /// Lock group.
+    pub group: String,
+    /// Node id.
+    pub node: String,
+    /// Host name.
+    pub name: String,
+    /// Why a changed configuration is not in force.
+    pub config_problem: Option<String>,
+    /// The lock store in force.
+    pub store: Arc<SlotStore>,
+}
+
+impl Snapshot {
+    /// Takes one.
+    pub fn of(
+        state: &State,
+        policy: &Policy,
+        settings: &Settings,
+        now: Now,
+        config_problem: Option<&str>,
+        store: &Arc<SlotStore>,
+    ) -> Self {
+        Self {
+            state: state.clone(),
+            explanation: explain(state, policy, now),
+            window: window_words(policy, now),
+            strategy: strategy_word(settings.strategy),
+            group: settings.lock.group.clone(),
+            node: policy.node.clone(),
+            name: policy.name.clone(),
+            config_problem: config_problem.map(str::to_owned),
+            store: Arc::clone(store),
+        }
+    }
+
+    /// What the fleet is told.
+    pub fn record(&self) -> NodeRecord {
+        NodeRecord {
+            name: self.name.clone(),
+            phase: self.state.phase.word().to_owned(),
+            text: self.explanation.verdict.text.clone(),
+            service: self.state.phase.service().to_owned(),
+        }
+    }
+
+    /// No check or staging is under way.
+    pub fn supply_idle(&self) -> bool {
+        self.state.supply.task == SupplyTask::Idle
+    }
+
+    /// The answer to `Check`.
+    pub fn supply_doc(&self) -> SupplyDoc {
+        SupplyDoc {
+            staged: self.state.staged.as_ref().map(|staged| staged.plan.clone()),
+            problem: self.state.supply.problem.clone(),
+            also: self.explanation.also.clone(),
+        }
+    }
+
+    /// The answer to `Status`; `nodes` are the records of the fleet, if they could be read.
+    pub fn status(&self, nodes: &BTreeMap<String, NodeRecord>) -> StatusDoc {
+        let phase = |node: &str| nodes.get(node).map(|r| r.phase.clone()).unwrap_or_default();
+        let seen = &self.state.store;
+        let mut lock = seen
+            .view
+            .as_ref()
+            .map_or_else(LockDoc::default, |view| LockDoc::of(view, seen.at, phase));
+        lock.error = seen
+            .error
+            .as_ref()
+            .map(|(text, since)| LockError { text: text.clone(), since: Some(*since) });
+        StatusDoc {
+            schema: SCHEMA,
+            agent: env!("CARGO_PKG_VERSION").to_owned(),
+            node: self.node.clone(),
+            name: self.name.clone(),
+            strategy: self.strategy.to_owned(),
+            group: self.group.clone(),
+            phase: self.state.phase.word().to_owned(),
+            verdict: self.explanation.verdict.clone(),
+            also: self.explanation.also.clone(),
+            boot_id: self.state.boot_id.0.clone(),
+            staged: self.state.staged.as_ref().map(|staged| staged.plan.clone()),
+            reboot_needed: match &self.state.reboot_needed {
+                Evidence::Yes { reasons } => reasons.clone(),
+                Evidence::No | Evidence::Unknown { .. } => Vec::new(),
+            },
+            reboot_requested: self.state.request.is_some(),
+            last_check: self.state.supply.last_ok,
+            last_cycle: self.state.last.clone(),
+            window: self.window.clone(),
+            config_problem: self.config_problem.clone(),
+            lock,
+        }
+    }
+}
+
+fn strategy_word(strategy: Strategy) -> &'static str {
+    match strategy {
+        Strategy::Off => "off",
+        Strategy::Reboot => "reboot",
+        Strategy::EtcdLock => "etcd-lock",
+    }
+}
+
+fn window_words(policy: &Policy, now: Now) -> String {
+    let next = |at: Option<jiff::Timestamp>| at.map_or("never".to_owned(), |at| format!("at {at}"));
+    match policy.schedule.at(now.wall, policy.place("")) {
+        Opening::Open { closes: None } => "always open".to_owned(),
+        Opening::Open { closes: Some(at) } => format!("now, closes at {at}"),
+        Opening::OpenButWaiting { why: NotYet::Spread, next: at, .. } => {
+            format!("now; this node's turn comes {}", next(at))
+        }
+        Opening::OpenButWaiting { why: NotYet::TooShort, next: at, .. } => {
+            format!("now, but too little is left; next {}", next(at))
+        }
+        Opening::Closed { next: at } => format!("closed; next {}", next(at)),
+        Opening::Frozen { reason, next: at } => format!("frozen ({reason}); next {}", next(at)),
+    }
+}

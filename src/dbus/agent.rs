@@ -1,0 +1,190 @@
+//! The agent's D-Bus interfaces and the documents they answer with.
+//!
+//! `org.lockkeeper1.Status` is for everyone; `org.lockkeeper1.Control` is for root and the group
+//! `lockkeeper` (the bus policy says so, interface by interface).
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::core::{
+    plan::Plan,
+    slots::{Halt, SlotsView, Ticket},
+    state::LastCycle,
+    verdict::Verdict,
+};
+
+/// Format of [`StatusDoc`].
+pub const SCHEMA: u32 = 1;
+
+/// Answer of `Status`; what `rebootctl status --json` prints.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct StatusDoc {
+    /// [`SCHEMA`].
+    pub schema: u32,
+    /// Version of the agent.
+    pub agent: String,
+    /// This node's id.
+    pub node: String,
+    /// Its host name.
+    pub name: String,
+    /// `off`, `reboot` or `etcd-lock`.
+    pub strategy: String,
+    /// The lock group.
+    pub group: String,
+    /// Where in the cycle the node is (`Phase::word`).
+    pub phase: String,
+    /// Why.
+    pub verdict: Verdict,
+    /// What else there is to know.
+    pub also: Vec<Verdict>,
+    /// The running boot.
+    pub boot_id: String,
+    /// The plan that is staged.
+    pub staged: Option<Plan>,
+    /// Reasons of a pending reboot.
+    pub reboot_needed: Vec<String>,
+    /// An admin asked for a reboot.
+    pub reboot_requested: bool,
+    /// Last good check.
+    pub last_check: Option<Timestamp>,
+    /// The last cycle that ended.
+    pub last_cycle: Option<LastCycle>,
+    /// The maintenance windows now, in words.
+    pub window: String,
+    /// Why a changed configuration is not in force.
+    pub config_problem: Option<String>,
+    /// The lock.
+    pub lock: LockDoc,
+}
+
+/// The lock as this node sees it.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct LockDoc {
+    /// Free slots.
+    pub available: u32,
+    /// All slots.
+    pub max: u32,
+    /// Who holds one.
+    pub holders: Vec<HolderDoc>,
+    /// Who waits, first in line first.
+    pub queue: Vec<QueuedDoc>,
+    /// The group is stopped.
+    pub halt: Option<Halt>,
+    /// Why the lock cannot be seen now. What else is here is then the last good look, or nothing.
+    pub error: Option<LockError>,
+    /// When this was seen.
+    pub seen: Option<Timestamp>,
+}
+
+/// A holder, with what it says of itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct HolderDoc {
+    /// Node id.
+    pub node: String,
+    /// Host name.
+    pub name: String,
+    /// By the holder's clock.
+    pub since: Timestamp,
+    /// Why it wants to be down.
+    pub reason: String,
+    /// Where in its cycle it is; empty when it has said nothing yet.
+    pub phase: String,
+}
+
+/// A waiter.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct QueuedDoc {
+    /// Node id.
+    pub node: String,
+    /// Host name.
+    pub name: String,
+    /// Why it waits.
+    pub reason: String,
+}
+
+/// The lock store cannot be seen.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct LockError {
+    /// Why.
+    pub text: String,
+    /// Since when.
+    pub since: Option<Timestamp>,
+}
+
+/// Answer of `Check` and `Stage`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SupplyDoc {
+    /// What is staged now.
+    pub staged: Option<Plan>,
+    /// What went wrong, if anything did.
+    pub problem: Option<Verdict>,
+    /// A denied plan was offered, a reboot cannot be told, …
+    pub also: Vec<Verdict>,
+}
+
+impl LockDoc {
+    /// The document of a look at the store; `phase` tells a holder's phase by node id.
+    #[must_use]
+    pub fn of(view: &SlotsView, seen: Option<Timestamp>, phase: impl Fn(&str) -> String) -> Self {
+        Self {
+            available: view.slots.available(),
+            max: view.slots.max,
+            holders: view
+                .slots
+                .holders
+                .iter()
+                .map(|h| HolderDoc {
+                    node: h.node.clone(),
+                    name: h.name.clone(),
+                    since: h.since,
+                    reason: h.reason.clone(),
+                    phase: phase(&h.node),
+                })
+                .collect(),
+            queue: view
+                .queue
+                .iter()
+                .map(|Ticket { node, name, reason, .. }| QueuedDoc {
+                    node: node.clone(),
+                    name: name.clone(),
+                    reason: reason.clone(),
+                })
+                .collect(),
+            halt: view.slots.halt.clone(),
+            error: None,
+            seen,
+        }
+    }
+}
+
+/// What everyone may ask.
+#[zbus::proxy(
+    interface = "org.lockkeeper1.Status",
+    default_service = "org.lockkeeper1",
+    default_path = "/org/lockkeeper1"
+)]
+pub trait Status {
+    /// A [`StatusDoc`] as JSON.
+    fn status(&self) -> zbus::Result<String>;
+    /// An [`Explanation`](crate::core::explain::Explanation) as JSON.
+    fn explain(&self) -> zbus::Result<String>;
+    /// All nodes' records as JSON (node id → record).
+    fn nodes(&self) -> zbus::Result<String>;
+}
+
+/// What root and the group `lockkeeper` may ask.
+#[zbus::proxy(
+    interface = "org.lockkeeper1.Control",
+    default_service = "org.lockkeeper1",
+    default_path = "/org/lockkeeper1"
+)]
+pub trait Control {
+    /// Checks, and stages what is found; answers when that is done: a [`SupplyDoc`] as JSON.
+    fn check(&self) -> zbus::Result<String>;
+    /// Asks for a reboot; `now`: outside the windows too.
+    fn reboot(&self, now: bool) -> zbus::Result<()>;
+    /// Forgets an asked-for reboot.
+    fn cancel(&self) -> zbus::Result<()>;
+    /// An [`AdminOp`](crate::adapters::slots::AdminOp) as JSON; answers with the lock's document before and after (JSON list).
+    fn admin(&self, operation: &str) -> zbus::Result<String>;
+}
