@@ -23,10 +23,7 @@ struct Args {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = Args::parse();
-    if let Err(error) = logging::init(
-        std::env::var("LOCKKEEPER_LOG").ok().as_deref(),
-        std::env::var_os("JOURNAL_STREAM").is_some(),
-    ) {
+    if let Err(error) = start_logging() {
         eprintln!("lockkeeperd: {}", logging::chain(&error));
         return ExitCode::FAILURE;
     }
@@ -42,6 +39,12 @@ async fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+#[allow(clippy::disallowed_methods)] // the environment is read here
+fn start_logging() -> Result<(), logging::LogError> {
+    let filter = std::env::var("LOCKKEEPER_LOG").ok();
+    logging::init(filter.as_deref(), std::env::var("JOURNAL_STREAM").is_ok())
 }
 
 async fn run(paths: Paths) -> Result<(), AgentError> {

@@ -46,6 +46,7 @@ pub enum Command {
         /// Why; shown to everyone who waits.
         #[arg(long, default_value = "locked by an admin")]
         reason: String,
+        /// Which lock.
         #[command(flatten)]
         target: Target,
     },
@@ -53,6 +54,7 @@ pub enum Command {
     Unlock {
         /// Node id (default: this node).
         id: Option<String>,
+        /// Which lock.
         #[command(flatten)]
         target: Target,
     },
@@ -60,6 +62,7 @@ pub enum Command {
     SetMax {
         /// At least 1.
         max: u32,
+        /// Which lock.
         #[command(flatten)]
         target: Target,
     },
@@ -68,11 +71,13 @@ pub enum Command {
         /// Why; shown to everyone.
         #[arg(long)]
         reason: String,
+        /// Which lock.
         #[command(flatten)]
         target: Target,
     },
     /// Let a halted group go on.
     Resume {
+        /// Which lock.
         #[command(flatten)]
         target: Target,
     },
@@ -81,6 +86,7 @@ pub enum Command {
         /// Print JSON.
         #[arg(long)]
         json: bool,
+        /// Which lock.
         #[command(flatten)]
         target: Target,
     },

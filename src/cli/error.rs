@@ -66,7 +66,8 @@ impl From<zbus::Error> for CliError {
             | "org.freedesktop.DBus.Error.NameHasNoOwner"
             | "org.freedesktop.DBus.Error.NoReply" => Self::Agent(text),
             "org.freedesktop.DBus.Error.AccessDenied" => Self::Failed(
-                "permission denied: only root and members of the group lockkeeper may do this".into(),
+                "permission denied: only root and members of the group lockkeeper may do this"
+                    .into(),
             ),
             "org.freedesktop.DBus.Error.IOError" => Self::Store(text),
             _ => Self::Failed(text),

@@ -33,7 +33,8 @@ pub fn lock(lock: &LockDoc, now: Timestamp) -> String {
     };
     if !lock.holders.is_empty() {
         let rows = lock.holders.iter().map(|h| {
-            [h.node.as_str(), &h.name, &ago(h.since, now), or_dash(&h.phase), &h.reason].map(str::to_owned)
+            [h.node.as_str(), &h.name, &ago(h.since, now), or_dash(&h.phase), &h.reason]
+                .map(str::to_owned)
         });
         text.push('\n');
         text.push_str(&table(["MACHINE ID", "NODE", "SINCE", "PHASE", "REASON"], rows));
@@ -70,7 +71,11 @@ pub fn status(doc: &StatusDoc, now: Timestamp) -> String {
     let _ = write!(
         text,
         "\nThis node: {} (group {}, strategy {}), {}: {}\n",
-        doc.name, doc.group, doc.strategy, doc.phase, line(&doc.verdict, now)
+        doc.name,
+        doc.group,
+        doc.strategy,
+        doc.phase,
+        line(&doc.verdict, now)
     );
     if let Some(place) = doc.lock.queue.iter().position(|ticket| ticket.node == doc.node) {
         let _ = writeln!(text, "  place in the queue: {}", place + 1);
@@ -164,7 +169,8 @@ pub fn ago(at: Timestamp, now: Timestamp) -> String {
 /// Left-aligned columns, two spaces apart, no trailing blanks.
 fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
     let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let width =
+        |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     rows.iter().fold(String::new(), |mut text, row| {
         let cells: Vec<String> =
@@ -228,7 +234,8 @@ mod tests {
 
     #[test]
     fn a_store_that_cannot_be_seen_is_said_with_its_age() {
-        let error = LockError { text: "no leader".to_owned(), since: Some(at("2026-11-23T10:01:00Z")) };
+        let error =
+            LockError { text: "no leader".to_owned(), since: Some(at("2026-11-23T10:01:00Z")) };
         let text = lock(&LockDoc { error: Some(error), ..held() }, at("2026-11-23T10:03:00Z"));
         assert!(text.contains("cannot be reached since 2m ago: no leader"), "{text}");
         assert!(text.contains("last seen: just now"), "{text}");

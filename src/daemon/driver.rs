@@ -125,7 +125,11 @@ impl Agent {
         let publisher = Publisher::start(node.clone());
         let runner = Runner::new(bus.clone(), sender.clone(), publisher.clone(), node, name);
         let resumed = resume(state.clone(), &boot, &policy, now);
-        info!("starting in phase {}, resuming as {}", state.phase.word(), resumed.state.phase.word());
+        info!(
+            "starting in phase {}, resuming as {}",
+            state.phase.word(),
+            resumed.state.phase.word()
+        );
         let (snapshots, seen) =
             watch::channel(Snapshot::of(&resumed.state, &policy, &settings, now, None, &store));
         let mut agent = Self {
@@ -220,7 +224,8 @@ impl Agent {
             info!("{}: {}", verdict.code, verdict.text);
         }
         for also in &snapshot.explanation.also {
-            let known = self.snapshots.borrow().explanation.also.iter().any(|a| a.code == also.code);
+            let known =
+                self.snapshots.borrow().explanation.also.iter().any(|a| a.code == also.code);
             if !known {
                 warn!("{}: {}", also.code, also.text);
             }
@@ -253,7 +258,8 @@ impl Agent {
                     || loaded.settings.strategy != self.settings.strategy
                 {
                     if self.state.phase.held().is_some() {
-                        let why = "the lock cannot be changed while a slot is held; reload again later";
+                        let why =
+                            "the lock cannot be changed while a slot is held; reload again later";
                         return self.refuse_reload(why.to_owned());
                     }
                     self.store = Arc::new(connect::store(&loaded.settings, &self.paths.state_dir));

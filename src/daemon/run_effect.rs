@@ -140,17 +140,17 @@ impl Runner {
         }));
     }
 
-    /// Runs `work` and reports. A predecessor of the same kind is no longer waited for by anybody.
+    /// Runs `effort` and reports. A predecessor of the same kind is no longer waited for by anybody.
     fn spawn(
         &mut self,
         word: &'static str,
         id: EffectId,
-        work: impl Future<Output = Result<Outcome, String>> + Send + 'static,
+        effort: impl Future<Output = Result<Outcome, String>> + Send + 'static,
     ) {
-        let inputs = self.inputs.clone();
+        let sender = self.inputs.clone();
         let task = tokio::spawn(async move {
-            let outcome = work.await.unwrap_or_else(Outcome::Failed);
-            let _ = inputs.send(Input::Event(Event::Done { id, outcome }));
+            let outcome = effort.await.unwrap_or_else(Outcome::Failed);
+            let _ = sender.send(Input::Event(Event::Done { id, outcome }));
         });
         if let Some(old) = self.running.insert(word, task.abort_handle()) {
             old.abort();
@@ -224,7 +224,8 @@ async fn evidence(context: Context) -> Answer {
 }
 
 async fn reboot(context: Context, boot: String) -> Answer {
-    let report: RebootReport = parse(&within(QUICK, context.executor().await?.reboot(&boot)).await?)?;
+    let report: RebootReport =
+        parse(&within(QUICK, context.executor().await?.reboot(&boot)).await?)?;
     match report {
         RebootReport::Accepted => Ok(Outcome::RebootAccepted),
         RebootReport::Refused { reason } => Ok(Outcome::RebootRefused(reason)),
@@ -240,7 +241,8 @@ async fn restore(context: Context, grace: Duration) -> Answer {
 
 async fn verify(context: Context, plan: Option<PlanId>) -> Answer {
     let plan = plan.as_ref().map_or("", PlanId::as_str);
-    let report: HealthReport = parse(&within(QUICK, context.executor().await?.verify(plan)).await?)?;
+    let report: HealthReport =
+        parse(&within(QUICK, context.executor().await?.verify(plan)).await?)?;
     Ok(Outcome::Verified(report))
 }
 
@@ -287,5 +289,6 @@ fn said(error: &zbus::Error) -> String {
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_str(text).map_err(|error| format!("the executor's answer is not understood: {error}"))
+    serde_json::from_str(text)
+        .map_err(|error| format!("the executor's answer is not understood: {error}"))
 }

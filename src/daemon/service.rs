@@ -92,8 +92,8 @@ impl ControlInterface {
         let before = snapshots.borrow_and_update().state.supply.checks;
         self.ask(Ask::Check).await?;
         let done = snapshots.wait_for(|s| s.state.supply.checks > before && s.supply_idle()).await;
-        let answer = json(&done.map_err(|_| failed("the agent is stopping"))?.supply_doc());
-        answer
+        let document = done.map_err(|_| failed("the agent is stopping"))?.supply_doc();
+        json(&document)
     }
 
     async fn reboot(&self, now: bool) -> fdo::Result<()> {

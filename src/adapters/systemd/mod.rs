@@ -42,7 +42,6 @@ impl Systemd {
     }
 
     /// The bus it is reached on.
-    #[must_use]
     pub fn bus(&self) -> &zbus::Connection {
         &self.bus
     }

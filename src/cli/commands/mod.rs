@@ -12,8 +12,9 @@ use crate::adapters::clock;
 
 use super::{
     args::{Args, Command},
-    config, windows,
+    config,
     error::CliError,
+    windows,
 };
 
 /// Runs `args`.
