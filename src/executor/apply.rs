@@ -29,6 +29,8 @@ const LOCK_LIMIT: Duration = Duration::from_secs(5 * 60);
 const PAUSE: Duration = Duration::from_millis(500);
 /// Looks at systemd in a row that may fail: it may be replacing itself.
 const LOST: u32 = 120;
+/// Looks that may find processes of a cut-off attempt still running: half an hour.
+const LEFT_OVER: u32 = 3600;
 
 /// The transaction could not be started, or not be followed.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +41,12 @@ pub enum ApplyError {
     /// The unit.
     #[error(transparent)]
     Unit(#[from] TransientError),
+    /// The transaction was cut off, and processes it had started do not end.
+    #[error("processes of a cut-off transaction are still running in {unit}")]
+    LeftOver {
+        /// Which unit.
+        unit: String,
+    },
     /// The signal handlers.
     #[error("cannot hold off signals")]
     Signals(#[source] std::io::Error),
@@ -77,23 +85,15 @@ pub async fn apply(
     id: &PlanId,
 ) -> Result<ApplyReport, ApplyError> {
     if let Err(error) = plans::load(layout, id) {
-        let reason = chain(&error);
-        // What cannot be read may have been begun.
-        let under_way = plans::is_under_way(layout, id).unwrap_or(true);
-        return Ok(if under_way {
-            ApplyReport::Failed { reason }
-        } else {
-            ApplyReport::Refused { reason }
-        });
+        return Ok(unreadable(layout, id, &error));
     }
     let unit = unit_name(id);
-    if matches!(plans::result(layout, id)?, Some(Outcome::Refused { .. })) {
-        wait(bus, &unit).await?;
+    let attached = transient::state(bus, &unit).await? == UnitState::Running;
+    if !attached && matches!(plans::result(layout, id)?, Some(Outcome::Refused { .. })) {
         plans::forget_result(layout, id)?;
     }
     loop {
-        wait(bus, &unit).await?;
-        if let Some(outcome) = plans::result(layout, id)? {
+        if let Some(outcome) = follow(layout, bus, &unit, id).await? {
             return Ok(outcome.into());
         }
         if let Some(outcome) = begin(layout, id)? {
@@ -107,6 +107,47 @@ pub async fn apply(
             // The reply may be lost and the unit running: the count stands.
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// What is said of a plan whose document cannot be read: it may have been begun.
+fn unreadable(layout: &Layout, id: &PlanId, error: &AptError) -> ApplyReport {
+    let reason = chain(error);
+    if plans::is_under_way(layout, id).unwrap_or(true) {
+        ApplyReport::Failed { reason }
+    } else {
+        ApplyReport::Refused { reason }
+    }
+}
+
+/// Waits while the unit's main process runs, and for what a cut-off one has left running. Answers
+/// with the result, or nothing when the way is free for another attempt.
+async fn follow(
+    layout: &Layout,
+    bus: &Connection,
+    unit: &str,
+    id: &PlanId,
+) -> Result<Option<Outcome>, ApplyError> {
+    let (mut lost, mut left_over) = (0, 0);
+    loop {
+        match transient::state(bus, unit).await {
+            Ok(UnitState::Gone) => return Ok(plans::result(layout, id)?),
+            Ok(UnitState::Running) => lost = 0,
+            // A maintainer script may leave a process for ever; the transaction itself has ended.
+            Ok(UnitState::Ended) => match plans::result(layout, id)? {
+                Some(outcome) => return Ok(Some(outcome)),
+                None if left_over >= LEFT_OVER => {
+                    return Err(ApplyError::LeftOver { unit: unit.to_owned() });
+                }
+                None => left_over += 1,
+            },
+            Err(error) if lost >= LOST => return Err(error.into()),
+            Err(error) => {
+                lost += 1;
+                tracing::debug!(error = chain(&error), "systemd does not answer");
+            }
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 
@@ -125,23 +166,6 @@ fn begin(layout: &Layout, id: &PlanId) -> Result<Option<Outcome>, AptError> {
 
 fn uncount(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
     plans::count_attempts(layout, id, plans::attempts(layout, id)?.saturating_sub(1))
-}
-
-/// Waits until the unit has ended and none of its processes is left.
-async fn wait(bus: &Connection, unit: &str) -> Result<(), TransientError> {
-    let mut lost = 0;
-    loop {
-        match transient::state(bus, unit).await {
-            Ok(UnitState::Gone) => return Ok(()),
-            Ok(UnitState::Running | UnitState::Ended) => lost = 0,
-            Err(error) if lost >= LOST => return Err(error),
-            Err(error) => {
-                lost += 1;
-                tracing::debug!(error = chain(&error), "systemd does not answer");
-            }
-        }
-        tokio::time::sleep(PAUSE).await;
-    }
 }
 
 /// The main process of the unit. Holds off the signals of a stop: systemd waits, and so does a
@@ -193,4 +217,56 @@ async fn attempt(layout: &Layout, id: &PlanId, lock_limit: Duration) -> Outcome 
 pub async fn verify_installed(layout: &Layout, id: &PlanId) -> Result<Vec<String>, AptError> {
     let plan = plans::load(layout, id)?;
     Ok(installed::lacks(&plan, &installed::query(layout).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout() -> (tempfile::TempDir, Layout, PlanId) {
+        let dir = tempfile::tempdir().unwrap();
+        let layout = Layout::system(dir.path());
+        let id = PlanId::parse(&"ab".repeat(32)).unwrap();
+        std::fs::create_dir_all(layout.plan(&id)).unwrap();
+        (dir, layout, id)
+    }
+
+    #[test]
+    fn a_transaction_is_started_twice_at_most_and_then_has_failed_for_good() {
+        let (_dir, layout, id) = layout();
+        for started in 1..=2 {
+            assert_eq!(begin(&layout, &id).unwrap(), None);
+            assert_eq!(plans::attempts(&layout, &id).unwrap(), started);
+        }
+        let reason = "the transaction was cut off 2 times".to_owned();
+        let failed = Some(Outcome::Failed { reason });
+        assert_eq!(begin(&layout, &id).unwrap(), failed);
+        assert_eq!(plans::result(&layout, &id).unwrap(), failed);
+    }
+
+    #[test]
+    fn meeting_a_unit_that_runs_already_is_no_attempt() {
+        let (_dir, layout, id) = layout();
+        begin(&layout, &id).unwrap();
+        begin(&layout, &id).unwrap();
+        uncount(&layout, &id).unwrap();
+        assert_eq!(begin(&layout, &id).unwrap(), None);
+    }
+
+    #[test]
+    fn a_plan_that_cannot_be_read_is_refused_only_when_it_was_never_begun() {
+        let (_dir, layout, id) = layout();
+        let error = plans::load(&layout, &id).unwrap_err();
+        let refused = unreadable(&layout, &id, &error);
+        assert!(matches!(refused, ApplyReport::Refused { .. }), "{refused:?}");
+        plans::count_attempts(&layout, &id, 1).unwrap();
+        let failed = unreadable(&layout, &id, &error);
+        assert!(matches!(failed, ApplyReport::Failed { .. }), "{failed:?}");
+    }
+
+    #[test]
+    fn a_plan_has_one_unit_name() {
+        let (_dir, _, id) = layout();
+        assert_eq!(unit_name(&id), "lockkeeper-apply-abababababab.service");
+    }
 }

@@ -24,6 +24,10 @@ pub fn open_dir() -> TempDir {
     dir
 }
 
+fn field(name: &str, value: &str) -> String {
+    format!("{name}: {value}\n")
+}
+
 /// A package to be built. Without more it is architecture-independent and holds one file.
 #[derive(Clone, Debug)]
 pub struct Package {
@@ -57,7 +61,7 @@ impl Package {
 
     /// Another field of its control data.
     pub fn field(mut self, name: &str, value: &str) -> Self {
-        self.control.push_str(&format!("{name}: {value}\n"));
+        self.control += &field(name, value);
         self
     }
 
@@ -162,10 +166,9 @@ impl Archive {
             let _ = fs::remove_file(self.dir.path().join(old));
         }
         fs::write(self.dir.path().join("Packages"), ftparchive("packages")).unwrap();
-        let fields: String =
-            fields.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+        let fields: Vec<_> = fields.iter().map(|(name, value)| field(name, value)).collect();
         let release = self.dir.path().join("Release");
-        fs::write(&release, fields + &ftparchive("release")).unwrap();
+        fs::write(&release, fields.concat() + &ftparchive("release")).unwrap();
         let signed = self.dir.path().join("InRelease");
         run(self.gpg().args(["--yes", "--clearsign", "-o"]).arg(signed).arg(release));
     }

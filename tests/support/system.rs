@@ -48,10 +48,6 @@ impl System {
         self.dir.path().join("root")
     }
 
-    pub fn state(&self) -> PathBuf {
-        self.dir.path().join("state")
-    }
-
     pub fn write(&self, path: &str, text: &str) {
         let path = self.root().join(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

@@ -24,12 +24,16 @@ pub fn program(layout: &Layout, name: &str) -> Command {
     }
 }
 
+fn apt_program(layout: &Layout, name: &str) -> Command {
+    ALWAYS.iter().fold(program(layout, name), |command, option| command.args(["-o", option]))
+}
+
 /// An apt program that sees the system's sources through our own lists, and takes no lock of the
 /// system's.
 #[must_use]
 pub fn with_our_lists(layout: &Layout, name: &str) -> Command {
     options(
-        program(layout, name),
+        apt_program(layout, name),
         &[
             ("Dir::State::Lists", layout.lists().display().to_string()),
             ("Dir::Cache::Archives", layout.no_archives().display().to_string()),
@@ -44,7 +48,7 @@ pub fn with_our_lists(layout: &Layout, name: &str) -> Command {
 pub fn with_stage(layout: &Layout, plan_dir: &Path, name: &str) -> Command {
     let inside = |file: &str| plan_dir.join(file).display().to_string();
     options(
-        program(layout, name),
+        apt_program(layout, name),
         &[
             ("Dir::Etc::SourceList", inside("sources.list")),
             ("Dir::Etc::SourceParts", inside("empty")),
@@ -94,9 +98,11 @@ pub fn dpkg_query(layout: &Layout) -> Command {
 }
 
 /// No cache files (they would be the system's, or stale), no translations.
-fn options(command: Command, more: &[(&str, String)]) -> Command {
-    let always = ["Dir::Cache::pkgcache=", "Dir::Cache::srcpkgcache=", "Acquire::Languages=none"];
-    let command = always.iter().fold(command, |command, option| command.args(["-o", option]));
-    more.iter()
+const ALWAYS: [&str; 3] =
+    ["Dir::Cache::pkgcache=", "Dir::Cache::srcpkgcache=", "Acquire::Languages=none"];
+
+fn options(command: Command, options: &[(&str, String)]) -> Command {
+    options
+        .iter()
         .fold(command, |command, (key, value)| command.arg("-o").arg(format!("{key}={value}")))
 }

@@ -57,7 +57,7 @@ fn error(line: &str, all: &str) -> String {
     if let Some(rest) = line.strip_prefix("Failed to fetch ") {
         let (uri, reason) = rest.split_once("  ").unwrap_or((rest, "cannot be fetched"));
         let reason = reason.split(" [IP: ").next().unwrap_or(reason);
-        return format!("{}: {}", site(uri), reason.trim());
+        return format!("{}: {}", site(uri), reason.trim().trim_end_matches(':'));
     }
     if let Some((source, rest)) =
         line.strip_prefix("The repository '").and_then(|r| r.split_once('\''))
@@ -70,10 +70,15 @@ fn error(line: &str, all: &str) -> String {
     line.trim().to_owned()
 }
 
-/// The reason in `W: GPG error: SOURCE: reason`.
+/// The reason in `W: GPG error: SOURCE: reason` (apt 3: `W: OpenPGP signature verification failed:`).
 fn bad_signature(all: &str, source: &str) -> Option<String> {
-    let start = format!("W: GPG error: {source}: ");
-    all.lines().find_map(|line| line.strip_prefix(&start)).map(|reason| reason.trim().to_owned())
+    let about = format!("{source}: ");
+    all.lines().filter(|line| line.starts_with("W: ")).find_map(|line| {
+        let (_, reason) = line.split_once(&about)?;
+        // apt 3 tells how its helper was called first.
+        let reason = reason.rsplit("error message is: ").next().unwrap_or(reason);
+        Some(reason.split_whitespace().collect::<Vec<_>>().join(" "))
+    })
 }
 
 /// `http://h/x ./ InRelease` and `http://h/x/./InRelease` → without the file's name.
@@ -139,6 +144,32 @@ mod tests {
         assert_eq!(
             update!("debian-12/update-malformed"),
             "Type 'debx' is not known on line 1 in source list /etc/apt/sources.list"
+        );
+    }
+
+    #[test]
+    fn each_way_to_fail_names_source_and_reason_on_debian_13() {
+        let source = "http://deb.example.com";
+        for (found, reason) in [
+            (
+                update!("debian-13/update-bad-signature"),
+                "Verifying signature: Message has been manipulated",
+            ),
+            (
+                update!("debian-13/update-no-key"),
+                "The signatures couldn't be verified because no keyring is specified",
+            ),
+            (update!("debian-13/update-not-signed"), "not signed"),
+            (update!("debian-13/update-no-release"), "does not have a Release file"),
+            (update!("debian-13/update-refused"), "Unable to connect to deb.example.com"),
+        ] {
+            assert_eq!(found, format!("{source}: {reason}"));
+        }
+        assert!(
+            update!("debian-13/update-mismatch").contains("/Packages: File has unexpected size")
+        );
+        assert!(
+            update!("debian-13/update-expired").contains("deb.example.com/./InRelease is expired")
         );
     }
 

@@ -1,0 +1,183 @@
+//! Transactions: exactly the staged set, whatever else has happened meanwhile.
+
+use std::{fs, time::Duration};
+
+use lockkeeper::{
+    adapters::apt::repository,
+    dbus::executor::ApplyReport,
+    executor::{
+        apply::{transact, verify_installed},
+        stage::stage,
+    },
+};
+
+use crate::{
+    apply,
+    archive::{Archive, Package, open_dir},
+    failed, refused, staged,
+    system::System,
+    updated,
+};
+
+#[tokio::test]
+async fn a_staged_set_is_applied_without_archive_and_lists_after_the_archive_moved_on() {
+    let (archive, system) = updated();
+    let plan = staged(&system).await;
+    assert_eq!(verify_installed(&system.layout, &plan.id).await.unwrap().len(), 4);
+    archive.publish(&[Package::new("alpha", "1.2")]);
+    system.apt(&["update"]);
+    drop(archive);
+    for lists in [system.root().join("var/lib/apt/lists"), system.layout.lists()] {
+        fs::remove_dir_all(lists).unwrap();
+    }
+    assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
+    let versions = system.versions();
+    let versions: Vec<_> = versions.iter().map(|(name, v)| format!("{name} {v}")).collect();
+    assert_eq!(versions, ["alpha ii 1.1", "beta ii 1:1.1", "delta ii 0.1", "gamma ii 1.1"]);
+    assert!(verify_installed(&system.layout, &plan.id).await.unwrap().is_empty());
+    // It has ended: asked again, it answers the same and does nothing.
+    let again = transact(&system.layout, &plan.id, Duration::ZERO).await.unwrap();
+    assert_eq!(again, ApplyReport::Applied);
+}
+
+#[tokio::test]
+async fn auto_marks_are_kept_and_new_dependencies_get_one() {
+    let archive = Archive::with(&[
+        Package::new("top", "1.0").field("Depends", "below"),
+        Package::new("below", "1.0"),
+    ]);
+    let system = System::with(&archive, &["top"]);
+    assert_eq!(system.mark(&["showauto"]), ["below"]);
+    archive.publish(&[
+        Package::new("top", "1.1").field("Depends", "below, fresh"),
+        Package::new("below", "1.1"),
+        Package::new("fresh", "1.0"),
+    ]);
+    let plan = staged(&system).await;
+    assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
+    assert_eq!(system.mark(&["showauto"]), ["below", "fresh"]);
+    assert_eq!(system.mark(&["showmanual"]), ["top"]);
+}
+
+#[tokio::test]
+async fn a_tampered_archive_is_refused_with_nothing_changed_and_staging_again_repairs_it() {
+    let (_archive, system) = updated();
+    let plan = staged(&system).await;
+    let before = (system.versions(), system.read("var/lib/dpkg/status"));
+    let deb = repository::deb_path(&system.layout.plan(&plan.id), &plan.packages[0]);
+    let mut bytes = fs::read(&deb).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&deb, bytes).unwrap();
+    let reason = refused(apply(&system, &plan.id).await);
+    assert!(reason.contains("alpha_all.deb does not have the digest of 1.1"), "{reason}");
+    assert_eq!((system.versions(), system.read("var/lib/dpkg/status")), before);
+
+    stage(&system.layout, &plan.id).await.unwrap();
+    assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
+}
+
+#[tokio::test]
+async fn an_index_that_was_changed_in_the_stage_has_no_effect() {
+    let (_archive, system) = updated();
+    let plan = staged(&system).await;
+    let dir = system.layout.plan(&plan.id);
+    fs::write(dir.join("Packages"), "Package: evil\n").unwrap();
+    fs::write(dir.join("prefs"), "Package: *\nPin: release o=*\nPin-Priority: -1\n").unwrap();
+    assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
+}
+
+#[tokio::test]
+async fn a_failing_postinst_fails_the_plan_and_the_rest_of_the_set_is_finished() {
+    let archive = Archive::with(&[
+        Package::new("bad", "1.0"),
+        Package::new("good", "1.0"),
+        Package::new("needs-bad", "1.0"),
+    ]);
+    let system = System::with(&archive, &["bad", "good", "needs-bad"]);
+    archive.publish(&[
+        Package::new("bad", "1.1").script("postinst", "echo broken >&2; exit 3"),
+        Package::new("good", "1.1"),
+        Package::new("needs-bad", "1.1").field("Depends", "bad (>= 1.1)"),
+    ]);
+    let plan = staged(&system).await;
+    let reason = failed(apply(&system, &plan.id).await);
+    let expected = "bad 1.1 is half-configured; needs-bad 1.1 is unpacked";
+    assert!(reason.starts_with(expected), "{reason}");
+    assert!(
+        reason.contains("post-installation script subprocess returned error exit status 3"),
+        "{reason}"
+    );
+    assert_eq!(system.version("good"), "ii 1.1");
+    let lacks = verify_installed(&system.layout, &plan.id).await.unwrap();
+    assert_eq!(lacks, ["bad 1.1 is half-configured", "needs-bad 1.1 is unpacked"]);
+}
+
+#[tokio::test]
+async fn a_failing_preinst_fails_the_plan_and_leaves_nothing_half_done() {
+    let archive = Archive::with(&[Package::new("bad", "1.0"), Package::new("good", "1.0")]);
+    let system = System::with(&archive, &["bad", "good"]);
+    let bad = Package::new("bad", "1.1").script("preinst", "exit 1");
+    archive.publish(&[bad, Package::new("good", "1.1")]);
+    let plan = staged(&system).await;
+    let reason = failed(apply(&system, &plan.id).await);
+    assert!(reason.starts_with("bad is at 1.0, not 1.1"), "{reason}");
+    assert_eq!((system.version("bad"), system.version("good")), ("ii 1.0".into(), "ii 1.1".into()));
+}
+
+#[tokio::test]
+async fn what_was_broken_before_does_not_fail_a_plan_that_is_fully_installed() {
+    let sick = Package::new("sick", "1.0").script("postinst", "[ ! -e /sick ]");
+    let archive = Archive::with(&[sick, Package::new("alpha", "1.0")]);
+    let system = System::with(&archive, &["sick", "alpha"]);
+    system.write("sick", "");
+    let again = Package::new("sick", "1.0").script("postinst", "[ ! -e /sick ]");
+    let folder = open_dir();
+    let deb = again.build(folder.path());
+    assert!(!system.dpkg().arg("-i").arg(deb).output().unwrap().status.success());
+    assert_eq!(system.version("sick"), "iF 1.0");
+
+    archive.publish(&[Package::new("alpha", "1.1")]);
+    let plan = staged(&system).await;
+    assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
+    assert_eq!(
+        (system.version("alpha"), system.version("sick")),
+        ("ii 1.1".into(), "iF 1.0".into())
+    );
+}
+
+#[tokio::test]
+async fn the_admins_configuration_files_are_kept_without_a_question() {
+    let with_file = |version: &str| Package::new("conf", version).conffile("etc/conf", version);
+    let archive = Archive::with(&[with_file("1.0")]);
+    let system = System::with(&archive, &["conf"]);
+    system.write("etc/conf", "edited");
+    archive.publish(&[with_file("1.1")]);
+    let plan = staged(&system).await;
+    assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
+    assert_eq!(system.read("etc/conf"), "edited");
+    assert_eq!(system.read("etc/conf.dpkg-dist"), "1.1");
+}
+
+#[tokio::test]
+async fn a_system_that_changed_since_staging_is_refused() {
+    let (archive, system) = updated();
+    let plan = staged(&system).await;
+    archive.publish(&[Package::new("alpha", "1.2")]);
+    system.apt(&["update"]);
+    system.apt(&["install", "alpha"]);
+    let reason = refused(apply(&system, &plan.id).await);
+    assert!(reason.contains("the system has changed since staging"), "{reason}");
+    assert_eq!(system.version("alpha"), "ii 1.2");
+    assert_eq!(system.version("beta"), "ii 1:1.0");
+}
+
+#[tokio::test]
+async fn what_an_admin_has_installed_of_the_plan_meanwhile_is_not_in_the_way() {
+    let (_archive, system) = updated();
+    let plan = staged(&system).await;
+    system.apt(&["update"]);
+    system.apt(&["install", "alpha"]);
+    assert_eq!(system.version("alpha"), "ii 1.1");
+    assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
+}

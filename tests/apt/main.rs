@@ -1,0 +1,98 @@
+//! Check, stage and apply with real apt and dpkg, on a small system in a directory, from a signed
+//! archive. Needs root, and apt-utils, gnupg.
+
+// The tests run the real tools, as an admin would; a helper that cannot go on ends its test.
+#![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
+
+mod applying;
+#[path = "../support/archive.rs"]
+mod archive;
+mod checks;
+mod evidence;
+mod interruptions;
+mod staging;
+#[path = "../support/system.rs"]
+mod system;
+
+use std::{fs, path::Path, time::Duration};
+
+use archive::{Archive, Package};
+use lockkeeper::{
+    adapters::{apt::plans, clock},
+    core::plan::{PackageChange, Plan, PlanId},
+    dbus::executor::ApplyReport,
+    executor::{apply::transact, check::check, stage::stage},
+};
+use system::System;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits for a condition; the test fails when it does not come.
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = clock::since_boot() + PATIENCE;
+    while !condition() {
+        assert!(clock::since_boot() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn plan(system: &System) -> Plan {
+    check(&system.layout).await.unwrap().plan.expect("a plan")
+}
+
+async fn staged(system: &System) -> Plan {
+    let plan = plan(system).await;
+    stage(&system.layout, &plan.id).await.unwrap();
+    plan
+}
+
+/// As the transient unit does it, after the attempt has been counted.
+async fn apply(system: &System, id: &PlanId) -> ApplyReport {
+    let layout = &system.layout;
+    plans::count_attempts(layout, id, plans::attempts(layout, id).unwrap() + 1).unwrap();
+    transact(layout, id, Duration::from_secs(1)).await.unwrap()
+}
+
+fn refused(report: ApplyReport) -> String {
+    match report {
+        ApplyReport::Refused { reason } => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn failed(report: ApplyReport) -> String {
+    match report {
+        ApplyReport::Failed { reason } => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// `name old new` of each package of a plan.
+fn changes(plan: &Plan) -> Vec<String> {
+    let from = |p: &PackageChange| p.from.clone().unwrap_or_default();
+    plan.packages.iter().map(|p| format!("{} {} {}", p.name, from(p), p.to)).collect()
+}
+
+fn files(folder: &Path) -> Vec<String> {
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// alpha, beta (needs delta from 1.1 on) and gamma at 1.0, then at 1.1.
+fn updated() -> (Archive, System) {
+    let beta = Package::new("beta", "1:1.0").arch("amd64");
+    let archive =
+        Archive::with(&[Package::new("alpha", "1.0"), beta.clone(), Package::new("gamma", "1.0")]);
+    let system = System::with(&archive, &["alpha", "beta", "gamma"]);
+    archive.publish(&[
+        Package::new("alpha", "1.1"),
+        Package::new("beta", "1:1.1").arch("amd64").field("Depends", "delta"),
+        Package::new("delta", "0.1"),
+        Package::new("gamma", "1.1"),
+    ]);
+    (archive, system)
+}
