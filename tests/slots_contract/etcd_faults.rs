@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::bench::{Bench, PREFIX, claim, etcd_store, queue, start};
 use crate::etcd::Cluster;
 use crate::history::replay;
-use crate::proxy::Proxy;
+use crate::proxy::{Fault, Proxy};
 use crate::wait::{eventually, within};
 
 async fn one_member() -> (Bench, SlotStore) {
@@ -232,12 +232,14 @@ async fn compaction_does_not_disturb_those_who_wait() {
     second.token().await;
 }
 
+/// Only the transaction that admits `a` has this in it.
+const ADMISSION_OF_A: &str = r#""holders":[{"node":"a""#;
+
 #[tokio::test]
 async fn an_admission_whose_reply_is_lost_is_found_again() {
     let (bench, store) = one_member().await;
     let Bench::Etcd(cluster) = &bench else { panic!() };
-    // Only the transaction that admits a has this in it.
-    let proxy = Proxy::to(cluster.address(0), r#""holders":[{"node":"a""#).await;
+    let proxy = Proxy::to(cluster.address(0), ADMISSION_OF_A, Fault::LoseReplies).await;
     store.acquire(&claim("x"), |_| {}).await.unwrap();
     let waiter = start(etcd_store(&[proxy.url()]), claim("a"));
     release(&store, "x").await;
@@ -250,10 +252,54 @@ async fn an_admission_whose_reply_is_lost_is_found_again() {
         }
     })
     .await;
-    assert!(proxy.is_mute() && waiter.waits(), "the reply did not get through");
+    assert!(proxy.happened() && waiter.waits(), "the reply did not get through");
     assert_eq!(waiter.token().await, admitted);
     let admissions = replay(&mut cluster.client().await).await;
     assert_eq!(admissions.iter().filter(|a| a.node == "a").count(), 1);
+}
+
+#[tokio::test]
+async fn an_admission_that_arrives_after_its_claimant_left_is_void() {
+    let (bench, store) = one_member().await;
+    let Bench::Etcd(cluster) = &bench else { panic!() };
+    let proxy = Proxy::to(cluster.address(0), ADMISSION_OF_A, Fault::HoldRequest).await;
+    let waiter = start(etcd_store(&[proxy.url()]), claim("a"));
+    eventually("a tries to take the slot", || async { proxy.happened().then_some(()) }).await;
+    waiter.task.abort();
+    assert_eq!(store.leave("a", "nonce-a").await.unwrap(), None);
+    let handled = async || {
+        let name = r#"grpc_server_handled_total{grpc_code="OK",grpc_method="Txn""#;
+        cluster.metric(0, name).await
+    };
+    let before = handled().await;
+    proxy.let_go();
+    eventually("etcd has decided", || async { (handled().await > before).then_some(()) }).await;
+    assert_eq!(store.view().await.unwrap().slots, Slots::default());
+    assert_eq!(store.held("a", "nonce-a").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_waiter_whose_connection_is_cut_watches_anew() {
+    let (bench, store) = one_member().await;
+    let Bench::Etcd(cluster) = &bench else { panic!() };
+    let proxy = Proxy::to(cluster.address(0), "(no fault)", Fault::LoseReplies).await;
+    store.acquire(&claim("x"), |_| {}).await.unwrap();
+    let waiter = start(etcd_store(&[proxy.url()]), claim("a"));
+    for streams in 1..=3 {
+        eventually("the head watches slots and settle over a new stream", || async {
+            let name = r#"grpc_server_started_total{grpc_method="Watch""#;
+            let started = cluster.metric(0, name).await;
+            let watched = cluster.metric(0, "etcd_debugging_mvcc_watcher_total").await;
+            assert!(started <= f64::from(streams), "{started} streams after {streams} cuts");
+            (started >= f64::from(streams) && watched >= 2.0).then_some(())
+        })
+        .await;
+        if streams < 3 {
+            proxy.cut();
+        }
+    }
+    release(&store, "x").await;
+    waiter.token().await;
 }
 
 #[tokio::test]
