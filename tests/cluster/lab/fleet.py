@@ -132,12 +132,12 @@ class Lab:
             for node in nodes:
                 node.id = until(f"lockkeeper runs on {node.name}", lambda n=node: n.status().get("node"), 30)
 
-    def configure(self, node: Node, strategy: str = "etcd-lock", **changes: str) -> None:
-        """Writes the node's configuration (quick times) and has the agent load it."""
+    def configure(self, node: Node, strategy: str = "etcd-lock", verb: str = "restart", **changes: str) -> None:
+        """Writes the node's configuration (quick times) and has the agent load it (or `reload` it)."""
         endpoints = ", ".join(f'"{url}"' for url in self.etcd.endpoints)
         values = {"group": "default", "verify_timeout": "60s", "endpoints": endpoints, **changes}
         node.write(CONFIG, SETTINGS.format(strategy=strategy, **values))
-        node.run("systemctl", "reload", "lockkeeperd.service")
+        node.run("systemctl", verb, "lockkeeperd.service")
 
     def fleet(self, packages: dict[str, Kind] | None = None, version: str = "1.0") -> list[Node]:
         """Three nodes with etcd and workloads on an old package set, under lockkeeper's care."""

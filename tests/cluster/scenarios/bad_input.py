@@ -34,14 +34,14 @@ def unknown_key(lab: Lab, node: Node) -> None:
     """A misspelt key: file, line, and what was probably meant; the agent keeps what it had."""
     line = bad_configuration(node, lambda text: text.replace("wait =", "wiat ="), "wiat", "wait")
     assert f"{CONFIG}:{line}" in node.rebootctl("config", "check", check=False).stderr
-    lab.configure(node, strategy="off")
+    lab.configure(node, strategy="off", verb="reload")
     until("the mended file is in force", lambda: not node.status()["config_problem"], 10)
 
 
 def unknown_strategy(lab: Lab, node: Node) -> None:
     """A strategy that does not exist."""
     bad_configuration(node, lambda text: text.replace('"off"', '"etcd-lok"'), "etcd-lok", "etcd-lock")
-    lab.configure(node, strategy="off")
+    lab.configure(node, strategy="off", verb="reload")
     until("the mended file is in force", lambda: not node.status()["config_problem"], 10)
 
 
@@ -51,7 +51,7 @@ def bad_configuration(node: Node, spoil: Callable[[str], str], wrong: str, meant
     text = spoil(node.path(CONFIG).read_text(encoding="utf-8"))
     node.write(CONFIG, text)
     checked = node.rebootctl("config", "check", check=False)
-    assert checked.returncode == 3, checked
+    assert checked.returncode == 3, (checked.returncode, checked.stdout, checked.stderr)
     assert wrong in checked.stderr and meant in checked.stderr and CONFIG in checked.stderr, checked.stderr
     node.run("systemctl", "reload", "lockkeeperd.service", check=False)
     problem = until("status names the problem", lambda: node.status()["config_problem"], 10)
@@ -74,7 +74,7 @@ def bad_signature(lab: Lab, node: Node) -> None:
 def archive_gone(lab: Lab, node: Node) -> None:
     """The archive answers 404."""
     lab.repo.take_away()
-    check_fails(node, "check-failed", "404")
+    check_fails(node, "check-failed", "no longer has a release file")
     lab.repo.put_back()
 
 
@@ -89,7 +89,7 @@ def full_disk(lab: Lab, node: Node) -> None:
 def check_fails(node: Node, code: str, word: str) -> None:
     """`check` fails with a message; status, explain and journal have it; nothing is staged."""
     done = node.rebootctl("check", check=False)
-    assert done.returncode == 1 and word in done.stderr.lower(), done
+    assert done.returncode == 1 and word in done.stderr.lower(), (done.returncode, done.stdout, done.stderr)
     document = node.explain()
     verdicts = {v["code"]: v["text"] for v in (document["verdict"], *document["also"])}
     assert word in verdicts.get(code, "").lower(), document
@@ -111,7 +111,7 @@ def not_etcd(lab: Lab, node: Node) -> None:
         lambda: lab.checks(node) > seen,
     )
     asked = node.rebootctl("status", "--endpoint", repo.URL, check=False)
-    assert asked.returncode == 5 and repo.URL.removeprefix("http://") in asked.stderr, asked
+    assert asked.returncode == 5 and repo.URL.removeprefix("http://") in asked.stderr, (asked.returncode, asked.stderr)
     assert repo.URL.removeprefix("http://") in node.journal("-u", "lockkeeperd")
 
 
