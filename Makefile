@@ -46,7 +46,7 @@ demo: deps $(DEB)
 
 ## bench: what the installed agent costs
 bench: deps $(DEB)
-	$(SUDO) tests/cluster/bench --deb $(DEB)
+	$(SUDO) benches/idle --deb $(DEB)
 
 ## cluster: the scenarios on real nodes only
 cluster: deps $(DEB)
