@@ -92,7 +92,7 @@ impl Observed {
         if now.restarting {
             let (restarts, code) = (now.restarts, now.exit_code);
             return Standing::Coming(format!(
-                "{recorded} keeps restarting ({restarts} restarts, exit status {code})"
+                "{recorded} waits to be restarted (exit status {code}, restarted {restarts} times by now)"
             ));
         }
         if now.running { health(recorded, now) } else { stopped(recorded, now) }
@@ -138,7 +138,7 @@ fn complaint(standing: Standing) -> Option<String> {
 
 fn loops(now: &Unit) -> String {
     let Unit { name, restarts, result, .. } = now;
-    format!("{name} keeps restarting ({restarts} restarts, {result})")
+    format!("{name} waits to be restarted ({result}, restarted {restarts} times by now)")
 }
 
 fn vanished(recorded: &RecordedContainer) -> Standing {
@@ -184,16 +184,15 @@ pub fn engine_starts(now: &Container) -> bool {
 pub type Restarts = BTreeMap<String, u32>;
 
 /// Sentences for what was restarted by itself between two looks: it may be running at each look and
-/// still not stay up. What was not running at the first look counts from zero. `excused` was failing
-/// before the disturbance.
+/// still not stay up. What was not running at the first look counts from zero. Nothing is said of
+/// `known` names.
 #[must_use]
-pub fn restarted(before: &Restarts, now: &Restarts, excused: &[String]) -> Vec<String> {
-    let news = now.iter().filter(|(name, _)| !excused.contains(name));
-    news.filter_map(|(name, count)| {
-        let was = before.get(name).copied().unwrap_or_default();
-        (*count > was).then(|| format!("{name} was restarted by itself ({was} → {count} times)"))
-    })
-    .collect()
+pub fn restarted(before: &Restarts, now: &Restarts, known: &[String]) -> Vec<String> {
+    let news = now.iter().filter(|(name, count)| {
+        **count > before.get(*name).copied().unwrap_or_default() && !known.contains(name)
+    });
+    news.map(|(name, count)| format!("{name} was restarted by itself ({count} times by now)"))
+        .collect()
 }
 
 #[cfg(test)]
@@ -258,7 +257,7 @@ mod tests {
                     result: "exit-code".to_owned(),
                     ..base("activating", "auto-restart")
                 },
-                coming("w.service keeps restarting (3 restarts, exit-code)"),
+                coming("w.service waits to be restarted (exit-code, restarted 3 times by now)"),
             ),
             (failed.clone(), down("w.service is failed (exit-code)")),
             (base("inactive", "dead"), down("w.service is not running")),
@@ -373,7 +372,9 @@ mod tests {
             (container("paused"), wrong("container db (docker) is paused")),
             (
                 Container { restarts: 4, exit_code: 1, ..container("restarting") },
-                coming("container db (docker) keeps restarting (4 restarts, exit status 1)"),
+                coming(
+                    "container db (docker) waits to be restarted (exit status 1, restarted 4 times by now)",
+                ),
             ),
             (
                 Container { unit: Some("db.service".to_owned()), ..container("exited") },
@@ -440,7 +441,7 @@ mod tests {
             now.failing(&record),
             [
                 "web.service is failed (exit-code)",
-                "loop.service keeps restarting (2 restarts, signal)",
+                "loop.service waits to be restarted (signal, restarted 2 times by now)",
                 "new.service is failed (exit-code)",
             ]
         );
@@ -477,8 +478,8 @@ mod tests {
         assert_eq!(
             restarted(&before, &now, &["old.service".to_owned()]),
             [
-                "a.service was restarted by itself (1 → 2 times)",
-                "new.service was restarted by itself (0 → 5 times)",
+                "a.service was restarted by itself (2 times by now)",
+                "new.service was restarted by itself (5 times by now)",
             ]
         );
     }

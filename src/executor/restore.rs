@@ -21,6 +21,8 @@ use crate::{
 
 /// How often the node is looked at while others bring things back.
 const EVERY: Duration = Duration::from_millis(500);
+/// A simple service counts as started before its program is: its state is read this much later.
+const SETTLING: Duration = Duration::from_secs(1);
 /// How long all units together may take to start.
 const STARTING: Duration = Duration::from_secs(180);
 
@@ -92,11 +94,11 @@ async fn start_units(
         return Ok(names);
     }
     let ends = context.systemd.start(&names, STARTING).await?;
+    sleep(SETTLING).await;
     let units = context.systemd.units(&names).await?;
     let mut started = Vec::new();
     for name in names {
         let end = ends.get(&name).unwrap_or(&Started::Late);
-        // A job that is done does not mean that the unit runs.
         let active = units.get(&name).map(|unit| unit.active.as_str()).unwrap_or_default();
         if matches!(active, "active" | "activating" | "reloading") {
             started.push(name);

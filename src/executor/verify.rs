@@ -5,8 +5,8 @@ use tracing::warn;
 use super::{Context, WorkloadError, look::look, record};
 use crate::core::{
     health::HealthReport,
-    record::ignored,
-    standing::{Observed, Restarts, restarted},
+    record::{Unit, ignored},
+    standing::{Containers, Restarts, restarted},
 };
 
 /// Compares the node with the record. Without a record nobody can tell a new failure from an old
@@ -14,26 +14,29 @@ use crate::core::{
 pub async fn verify(context: &Context) -> Result<HealthReport, WorkloadError> {
     let Some(record) = record::load(context)? else {
         warn!("there is no record: looked for services that keep restarting, and for nothing else");
-        let failing = unstable(context, &Observed::default(), &[]).await?;
+        let failing = unstable(context, &Containers::new(), &[]).await?;
         return Ok(HealthReport { failing });
     };
     let seen = look(context, &record).await?;
     let mut failing = seen.observed.failing(&record);
-    failing.extend(unstable(context, &seen.observed, &record.failing).await?);
+    // Units that fail now have their sentence, or are excused.
+    let mut known = record.failing;
+    known.extend(seen.observed.units.into_values().filter(Unit::failing).map(|unit| unit.name));
+    failing.extend(unstable(context, &seen.observed.containers, &known).await?);
     Ok(HealthReport { failing })
 }
 
-/// What was restarted by itself since the last call.
+/// What was restarted by itself since the last call, but for `known` names.
 async fn unstable(
     context: &Context,
-    observed: &Observed,
-    excused: &[String],
+    containers: &Containers,
+    known: &[String],
 ) -> Result<Vec<String>, WorkloadError> {
     let mut now: Restarts = context.systemd.restarts().await?;
     now.retain(|name, _| !ignored(&context.ignore, name));
-    for ((engine, name), container) in &observed.containers {
+    for ((engine, name), container) in containers {
         now.insert(format!("container {name} ({engine})"), container.restarts);
     }
     let before = context.remember(now.clone());
-    Ok(before.map(|before| restarted(&before, &now, excused)).unwrap_or_default())
+    Ok(before.map(|before| restarted(&before, &now, known)).unwrap_or_default())
 }

@@ -57,12 +57,11 @@ pub enum ContainerError {
     Systemd(#[from] SystemdError),
 }
 
-/// The running containers of every engine that is at work. (A Docker that is only waiting on its
-/// socket runs none, and is left asleep.)
+/// The running containers of every engine that is at work.
 pub async fn running(systemd: &Systemd) -> Result<Vec<Container>, ContainerError> {
     let mut found = Vec::new();
     for engine in [Engine::Docker, Engine::Podman] {
-        if engine == Engine::Docker && asleep(systemd).await? {
+        if engine == Engine::Docker && docker_is_down(systemd).await? {
             continue;
         }
         if let Some(client) = connect(engine, systemd).await? {
@@ -117,11 +116,11 @@ async fn connect_docker(systemd: &Systemd) -> Result<Option<Client>, ContainerEr
     }
 }
 
-/// Docker's socket listens and its service does not run.
-async fn asleep(systemd: &Systemd) -> Result<bool, SystemdError> {
+/// Docker's service is installed and does not run: then none of its containers does, and there is
+/// no need to wake it, or to trip over one that is broken already.
+async fn docker_is_down(systemd: &Systemd) -> Result<bool, SystemdError> {
     let service = systemd.unit("docker.service").await?;
-    let socket = systemd.unit("docker.socket").await?;
-    Ok(service.load == "loaded" && service.active == "inactive" && socket.active == "active")
+    Ok(service.load == "loaded" && matches!(service.active.as_str(), "inactive" | "failed"))
 }
 
 async fn connect_podman(systemd: &Systemd) -> Result<Option<Client>, ContainerError> {

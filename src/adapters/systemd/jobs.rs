@@ -28,7 +28,7 @@ pub enum Started {
 impl fmt::Display for Started {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Done => f.write_str("done"),
+            Self::Done => f.write_str("its job is done"),
             Self::Ended(result) => write!(f, "its job ended: {result}"),
             Self::Refused(why) => write!(f, "systemd refused: {why}"),
             Self::Late => f.write_str("its job has not ended in time"),
