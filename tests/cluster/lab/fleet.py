@@ -73,6 +73,7 @@ class Lab:
             workloads.image(self._base, self._run.dir / "web.tar")
             if self.deb:
                 self.repo.add(self.deb)
+            self.repo.publish()
         except BaseException:
             self.__exit__()
             raise

@@ -58,7 +58,6 @@ class Repo:
         self._gpg.mkdir(mode=0o700)
         self._key("archive")
         self._server = _serve(self._tree, network, self.index_requests)
-        self.publish()
 
     def close(self) -> None:
         """Stops the server and the key agent."""
@@ -94,7 +93,7 @@ class Repo:
         command("dpkg-deb", "--root-owner-group", "--build", tree, self._tree / "pool")
 
     def add(self, deb: Path) -> None:
-        """Takes in a ready-made package."""
+        """Takes in a ready-made package; `publish` offers it."""
         shutil.copy(deb, self._tree / "pool" / deb.name)
 
     def publish(self) -> None:

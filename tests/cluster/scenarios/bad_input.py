@@ -81,7 +81,7 @@ def archive_gone(lab: Lab, node: Node) -> None:
 def full_disk(lab: Lab, node: Node) -> None:
     """There is no room to stage."""
     lab.offer("2.0", PACKAGES)
-    node.run("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", PLANS)
+    node.script(f"mkdir -p {PLANS}; mount -t tmpfs -o size=256k tmpfs {PLANS}")
     check_fails(node, "stage-failed", "space")
     node.run("umount", PLANS)
 
