@@ -9,7 +9,7 @@
 //! | 4 | the agent cannot be reached |
 //! | 5 | the lock store cannot be reached, or is not one |
 
-use crate::{adapters::slots::StoreError, observe::logging::chain};
+use crate::{adapters::slots::StoreError, dbus::error::reply, observe::logging::chain};
 
 /// A failed command.
 #[derive(Debug, thiserror::Error)]
@@ -57,10 +57,9 @@ impl From<StoreError> for CliError {
 
 impl From<zbus::Error> for CliError {
     fn from(error: zbus::Error) -> Self {
-        let zbus::Error::MethodError(name, text, _) = &error else {
+        let Some((name, text)) = reply(&error) else {
             return Self::Agent(chain(&error));
         };
-        let text = text.clone().unwrap_or_else(|| name.to_string());
         match name.as_str() {
             "org.freedesktop.DBus.Error.ServiceUnknown"
             | "org.freedesktop.DBus.Error.NameHasNoOwner"
@@ -78,5 +77,30 @@ impl From<zbus::Error> for CliError {
 impl From<serde_json::Error> for CliError {
     fn from(error: serde_json::Error) -> Self {
         Self::Failed(format!("the agent's answer is not understood (other version?): {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use zbus::fdo;
+
+    use super::*;
+
+    fn code(error: fdo::Error) -> u8 {
+        CliError::from(zbus::Error::FDO(Box::new(error))).exit_code()
+    }
+
+    #[test]
+    fn what_the_agent_answers_has_the_documented_exit_code() {
+        assert_eq!(code(fdo::Error::Failed("strategy is \"off\"".into())), 1);
+        assert_eq!(code(fdo::Error::AccessDenied("bus policy".into())), 1);
+        assert_eq!(code(fdo::Error::ServiceUnknown("org.lockkeeper1".into())), 4);
+        assert_eq!(code(fdo::Error::IOError("etcd: connection refused".into())), 5);
+    }
+
+    #[test]
+    fn a_refusal_is_told_in_the_agents_words_alone() {
+        let error = zbus::Error::FDO(Box::new(fdo::Error::Failed("strategy is \"off\"".into())));
+        assert_eq!(CliError::from(error).to_string(), "strategy is \"off\"");
     }
 }

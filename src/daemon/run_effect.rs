@@ -24,7 +24,10 @@ use crate::{
         slots::{Halt, Holder},
         state::State,
     },
-    dbus::executor::{ApplyReport, CheckReport, ExecutorProxy, RebootReport},
+    dbus::{
+        error::reply,
+        executor::{ApplyReport, CheckReport, ExecutorProxy, RebootReport},
+    },
     observe::logging::chain,
 };
 
@@ -210,7 +213,7 @@ async fn record(context: Context) -> Answer {
 /// No deadline: an apply is never given up half-way.
 async fn apply(context: Context, plan: PlanId) -> Answer {
     let answer = context.executor().await?.apply(plan.as_str()).await;
-    let report: ApplyReport = parse(&answer.map_err(|error| chain(&error))?)?;
+    let report: ApplyReport = parse(&answer.map_err(|error| said(&error))?)?;
     Ok(match report {
         ApplyReport::Applied => Outcome::Applied,
         ApplyReport::Refused { reason } => Outcome::ApplyRefused(reason),
@@ -280,12 +283,9 @@ async fn within<T>(
     }
 }
 
-/// What an error reply says; a method error's own text is enough.
+/// What an error reply says; its own text is enough.
 fn said(error: &zbus::Error) -> String {
-    match error {
-        zbus::Error::MethodError(_, Some(text), _) => text.clone(),
-        other => chain(other),
-    }
+    reply(error).map_or_else(|| chain(error), |(_, text)| text)
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {

@@ -38,3 +38,21 @@ impl Error {
         Self::InvalidArgument(chain(error))
     }
 }
+
+/// Name and text of an error reply; `None` when the error is not a reply (the bus is gone, say).
+#[must_use]
+pub fn reply(error: &zbus::Error) -> Option<(String, String)> {
+    use zbus::DBusError;
+
+    match error {
+        zbus::Error::MethodError(name, text, _) => {
+            Some((name.to_string(), text.clone().unwrap_or_else(|| name.to_string())))
+        }
+        zbus::Error::FDO(error) => {
+            let error: &zbus::fdo::Error = error;
+            let text = DBusError::description(error).unwrap_or_default();
+            Some((DBusError::name(error).to_string(), text.to_owned()))
+        }
+        _ => None,
+    }
+}

@@ -93,7 +93,10 @@ impl<'a> Machine<'a> {
         match ask {
             // While a slot is held, the check follows the cycle.
             Ask::Check => self.state.supply.next_check = self.now.mono,
-            Ask::Reboot { .. } if !self.policy.act => self.ignore("strategy is \"off\""),
+            Ask::Reboot { .. } if !self.policy.act => self.ignore(
+                "strategy is \"off\", so lockkeeper never reboots this machine: set another strategy, \
+                 or use `systemctl reboot`",
+            ),
             Ask::Reboot { now } => {
                 self.state.request = Some(Request { at: self.now.wall, now });
                 self.state.hold_off = None;
