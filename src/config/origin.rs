@@ -1,10 +1,6 @@
 //! Where a value comes from.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, path::Path, sync::Arc};
 
 /// A place in a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,12 +32,6 @@ impl Origin {
             Self::File(place) => Some(place),
             Self::BuiltIn | Self::SystemZone(_) => None,
         }
-    }
-
-    /// The file, if it is one.
-    #[must_use]
-    pub fn file(&self) -> Option<PathBuf> {
-        self.place().map(|place| place.file.to_path_buf())
     }
 }
 

@@ -55,7 +55,10 @@ impl Zones {
 
     /// The zone of that IANA name; otherwise what to do.
     pub(super) fn named(&self, name: &str) -> Result<TimeZone, String> {
-        if let Some(zone) = self.find(name) {
+        if ["local", "localtime", "system"].contains(&name.to_ascii_lowercase().as_str()) {
+            return Err("leave time_zone out for the machine's own zone".to_owned());
+        }
+        if let Some(zone) = self.find(name).filter(|_| !is_copy(name)) {
             return Ok(zone);
         }
         let Some(database) = self.database() else {
@@ -82,11 +85,8 @@ impl Zones {
     }
 
     fn help(name: &str, database: &TimeZoneDatabase) -> String {
-        if ["local", "localtime", "system"].contains(&name.to_ascii_lowercase().as_str()) {
-            return "leave time_zone out for the machine's own zone".to_owned();
-        }
         let names: Vec<String> = database.available().map(|known| known.to_string()).collect();
-        let names = || names.iter().map(String::as_str).filter(|name| is_ordinary(name));
+        let names = || names.iter().map(String::as_str).filter(|name| !is_copy(name));
         let city = |full: &str| full.rsplit('/').next().unwrap_or_default().to_lowercase();
         let by_city = names().find(|full| city(full) == city(name));
         match suggest::nearest(name, names()).or(by_city) {
@@ -131,7 +131,9 @@ fn read_zone_file(path: &Path) -> io::Result<TimeZone> {
     TimeZone::tzif("localtime", &data).map_err(io::Error::other)
 }
 
-/// Not one of the copies and specialities that the database has beside the zones.
-fn is_ordinary(name: &str) -> bool {
-    !["posix/", "right/", "Etc/", "SystemV/"].iter().any(|prefix| name.starts_with(prefix))
+/// One of the copies that the database has of all zones; those in `right/` count leap seconds, so
+/// that they are some seconds off.
+fn is_copy(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    ["posix/", "right/", "localtime"].iter().any(|prefix| name.starts_with(prefix))
 }

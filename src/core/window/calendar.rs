@@ -23,7 +23,7 @@ impl Window {
         // Days of slack: a whole date may be skipped (Apia 2011), and a start that is skipped
         // belongs to the date before the one it happens on.
         let first = self.date_at(earlier(instant, self.length())).saturating_sub(days(2));
-        let last = self.date_at(instant).saturating_add(days(0));
+        let last = self.date_at(instant).saturating_add(days(1));
         dates(first, last).filter_map(|date| self.on(date))
     }
 

@@ -1,0 +1,409 @@
+//! Mistakes: each is told with its place, what is wrong, and what to do.
+
+use lockkeeper::config::Kind;
+use proptest::prelude::*;
+
+use super::{ETC, Machine, etc, mistakes, told};
+
+/// What a file says, and what is told of it.
+fn check(rows: &[(&str, &str)]) {
+    for (text, expected) in rows {
+        assert_eq!(told(text), [*expected], "of {text:?}");
+    }
+}
+
+#[test]
+fn unknown_keys_are_refused_with_the_key_that_was_meant() {
+    check(&[
+        (
+            "[check]\nintervall = \"5m\"",
+            "2:1: check.intervall: unknown key; did you mean \"check.interval\"?",
+        ),
+        (
+            "[schedule]\nmin-remaining = \"5m\"",
+            "2:1: schedule.min-remaining: unknown key; did you mean \"schedule.min_remaining\"?",
+        ),
+        ("\n  strategie = \"off\"", "2:3: strategie: unknown key; did you mean \"strategy\"?"),
+        ("[locks]\ngroup = \"a\"", "1:2: locks: unknown key; did you mean \"lock\"?"),
+        ("[[windows]]\nstart = \"02:00\"", "1:3: windows: unknown key; did you mean \"window\"?"),
+        ("interval = \"5m\"", "1:1: interval: unknown key; did you mean \"check.interval\"?"),
+        (
+            "timeout = \"5m\"",
+            "1:1: timeout: unknown key; did you mean \"etcd.timeout\", \"reboot.timeout\" or \"verify.timeout\"?",
+        ),
+        (
+            "[lock]\nstrategy = \"off\"",
+            "2:1: lock.strategy: unknown key; \"strategy\" stands at the top of the file, before the first [section]",
+        ),
+        (
+            "[fleet]\nname = \"x\"",
+            "1:2: fleet: unknown key; rebootctl config show lists the keys there are",
+        ),
+        (
+            "check.\"first\\n\" = \"x\"",
+            "1:7: check.first\u{fffd}: unknown key; did you mean \"check.first\"?",
+        ),
+        (
+            "[[window]]\nstart = \"02:00\"\nlength = \"1h\"\ntimezone = \"UTC\"",
+            "4:1: window[0].timezone: unknown key; did you mean \"time_zone\"?",
+        ),
+        (
+            "[[window]]\nstart = \"02:00\"\nlength = \"1h\"\nuntil = \"03:00\"",
+            "4:1: window[0].until: unknown key; known here: \"days\", \"start\", \"length\" or \"time_zone\"",
+        ),
+        (
+            "[[freeze]]\nfrom = \"2026-01-01\"\nto = \"2026-01-02\"\nreasons = \"x\"",
+            "4:1: freeze[0].reasons: unknown key; did you mean \"reason\"?",
+        ),
+    ]);
+}
+
+#[test]
+fn unknown_strategies_are_refused_with_those_that_are_known() {
+    let known = "This version knows \"off\", \"reboot\" or \"etcd-lock\"";
+    check(&[
+        (
+            "strategy = \"rebot\"",
+            &format!(
+                "1:12: strategy: unknown strategy \"rebot\"; did you mean \"reboot\"? {known}"
+            ),
+        ),
+        (
+            "strategy = \"etcd_lock\"",
+            &format!(
+                "1:12: strategy: unknown strategy \"etcd_lock\"; did you mean \"etcd-lock\"? {known}"
+            ),
+        ),
+        (
+            "strategy = \"fleet-lock\"",
+            &format!("1:12: strategy: unknown strategy \"fleet-lock\"; {known}"),
+        ),
+        (
+            "strategy = \"OFF\"",
+            &format!("1:12: strategy: unknown strategy \"OFF\"; did you mean \"off\"? {known}"),
+        ),
+    ]);
+}
+
+#[test]
+fn wrong_types_are_refused() {
+    check(&[
+        ("strategy = true", "1:12: strategy: needs a string, found a boolean"),
+        ("strategy = [\"off\"]", "1:12: strategy: needs a string, found an array"),
+        (
+            "check = \"45m\"",
+            "1:9: check: needs a section, found a string; write [check] on a line of its own, and its keys below",
+        ),
+        ("[strategy]", "1:1: strategy: needs a string, found a table"),
+        (
+            "[workloads]\nignore = \"a\"",
+            "2:10: workloads.ignore: needs a list of strings, found a string; write [\"…\", \"…\"]",
+        ),
+        (
+            "[workloads]\nignore = [\"a\", 1]",
+            "2:16: workloads.ignore: needs a string, found an integer",
+        ),
+        (
+            "[window]\nstart = \"02:00\"\nlength = \"1h\"",
+            "1:1: window: needs a list of tables, found a table; write [[window]], with two brackets, above each",
+        ),
+        ("window = [\"02:00\"]", "1:11: window[0]: needs a table, found a string"),
+        ("[drain]\nwait = 5.0", "2:8: drain.wait: needs a string, found a float"),
+    ]);
+}
+
+#[test]
+fn durations_need_units_that_exist() {
+    check(&[
+        (
+            "[check]\ninterval = 45",
+            "2:12: check.interval: needs a duration with a unit, found an integer; write \"45s\", \"45m\", \"45h\" or \"45d\"",
+        ),
+        (
+            "[check]\ninterval = \"45\"",
+            "2:12: check.interval: duration \"45\" has no unit after 45; write \"45s\", \"45m\", \"45h\" or \"45d\"",
+        ),
+        (
+            "[check]\ninterval = \"45 min\"",
+            "2:12: check.interval: duration \"45 min\" has an unknown unit \"min\"; did you mean \"m\"? Units are d, h, m, s and ms",
+        ),
+        (
+            "[check]\ninterval = \"45x\"",
+            "2:12: check.interval: duration \"45x\" has an unknown unit \"x\"; units are d, h, m, s and ms",
+        ),
+        (
+            "[check]\ninterval = \"5s\"",
+            "2:12: check.interval: \"5s\" is too short; at least \"10s\"",
+        ),
+        ("[check]\ninterval = \"8d\"", "2:12: check.interval: \"8d\" is too long; at most \"7d\""),
+        (
+            "[check]\ninterval = \"30m 1h\"",
+            "2:12: check.interval: duration \"30m 1h\" has \"h\" out of order; larger units come first and each only once, as in \"1h 30m\"",
+        ),
+        (
+            "[check]\ninterval = \"-5m\"",
+            "2:12: check.interval: duration \"-5m\" has \"-\" where a number should be; write a duration such as \"45m\" or \"1h 30m\"",
+        ),
+        (
+            "[etcd]\ntimeout = \"1ms\"",
+            "2:11: etcd.timeout: \"1ms\" is too short; at least \"100ms\"",
+        ),
+    ]);
+}
+
+#[test]
+fn windows_must_make_sense() {
+    let start = |value: &str| format!("[[window]]\nlength = \"4h\"\nstart = {value}");
+    let clock = "is not a clock time; write hours and minutes from \"00:00\" to \"23:59\"";
+    for bad in [
+        "2:00", "02:0", "02:00:30", "02:00xyz", " 02:00", "02-00", "25:00", "12:60", "4:5", "noon",
+        "0２:00",
+    ] {
+        let expected = format!("3:9: window[0].start: \"{bad}\" {clock}");
+        assert_eq!(told(&start(&format!("\"{bad}\""))), [expected]);
+    }
+    check(&[
+        (
+            &start("\"24:00\""),
+            "3:9: window[0].start: \"24:00\" is not a clock time; write \"00:00\", and the day after",
+        ),
+        (&start("02:00:30"), &format!("3:9: window[0].start: \"02:00:30\" {clock}")),
+        (&start("2"), "3:9: window[0].start: needs a string, found an integer"),
+        ("[[window]]\nstart = \"02:00\"", "1:1: window[0].length: is missing; add length = \"4h\""),
+        ("[[window]]\nlength = \"2h\"", "1:1: window[0].start: is missing; add start = \"02:00\""),
+        (
+            "[[window]]\nstart = \"02:00\"\nlength = \"0s\"",
+            "3:10: window[0].length: \"0s\" is too short; at least \"1ms\"",
+        ),
+        (
+            "[[window]]\nstart = \"02:00\"\nlength = \"8d\"",
+            "3:10: window[0].length: \"8d\" is too long; at most \"7d\"",
+        ),
+        (
+            "[[window]]\nstart = \"02:00\"\nlength = \"15m\"",
+            "3:10: window[0].length: window[0].length (15m, /etc/lockkeeper/lockkeeper.toml:3) is not longer than schedule.min_remaining (15m, built-in); change one of the two",
+        ),
+    ]);
+}
+
+#[test]
+fn days_must_be_days() {
+    let days =
+        |value: &str| format!("[[window]]\nstart = \"02:00\"\nlength = \"4h\"\ndays = {value}");
+    check(&[
+        (
+            &days("[\"mon-fry\"]"),
+            "4:9: window[0].days: \"fry\" is not a day of the week; did you mean \"fri\"?",
+        ),
+        (
+            &days("\"sat,sum\""),
+            "4:8: window[0].days: \"sum\" is not a day of the week; did you mean \"sun\"?",
+        ),
+        (
+            &days("[\"weekend\"]"),
+            "4:9: window[0].days: \"weekend\" is not a day of the week; write days such as \"mon-fri\", \"sat,sun\" or \"daily\"",
+        ),
+        (
+            &days("[\"\"]"),
+            "4:9: window[0].days: \"\" is not a day of the week; write days such as \"mon-fri\", \"sat,sun\" or \"daily\"",
+        ),
+        (&days("[]"), "4:8: window[0].days: names no day; leave it out for every day"),
+        (&days("[1]"), "4:9: window[0].days: needs a string, found an integer"),
+        (
+            &days("[\"daly\"]"),
+            "4:9: window[0].days: \"daly\" is not a day of the week; did you mean \"daily\"?",
+        ),
+    ]);
+    assert_eq!(told(&days("[\"mon-\", \"-fri\", \"mon-tue-wed\"]")).len(), 3, "all are told");
+}
+
+#[test]
+fn time_zones_must_exist() {
+    let zone = |name: &str| {
+        format!("[[window]]\nstart = \"02:00\"\nlength = \"4h\"\ntime_zone = \"{name}\"")
+    };
+    check(&[
+        (
+            &zone("Europe/Berlyn"),
+            "4:13: window[0].time_zone: unknown time zone \"Europe/Berlyn\"; did you mean \"Europe/Berlin\"?",
+        ),
+        (
+            &zone("Berlin"),
+            "4:13: window[0].time_zone: unknown time zone \"Berlin\"; did you mean \"Europe/Berlin\"?",
+        ),
+        (
+            &zone("localtime"),
+            "4:13: window[0].time_zone: unknown time zone \"localtime\"; leave time_zone out for the machine's own zone",
+        ),
+    ]);
+    for bad in [
+        "",
+        "../../../etc/passwd",
+        "/etc/passwd",
+        "Europe/Berlin ",
+        "Etc/Unknown",
+        "CET-1CEST,M3.5.0,M10.5.0/3",
+        "+02:00",
+        "Europe",
+        "right/Europe/Berlin",
+    ] {
+        let found = mistakes(&zone(bad));
+        assert_eq!(found.len(), 1, "{bad}");
+        assert_eq!(found[0].problem, format!("unknown time zone {bad:?}"));
+    }
+}
+
+#[test]
+fn freezes_must_make_sense() {
+    let freeze = |from: &str, to: &str| format!("[[freeze]]\nfrom = {from}\nto = {to}");
+    check(&[
+        (
+            &freeze("\"2027-01-03\"", "\"2026-12-20\""),
+            "3:6: freeze[0].to: ends on 2026-12-20, before it begins on 2027-01-03; exchange them, or write to = \"2027-01-03\" for one day",
+        ),
+        (
+            &freeze("\"20.12.2026\"", "\"2026-12-20\""),
+            "2:8: freeze[0].from: \"20.12.2026\" is not a date; write it as \"2026-12-31\"",
+        ),
+        (
+            &freeze("\"2026-02-29\"", "\"2026-12-20\""),
+            "2:8: freeze[0].from: \"2026-02-29\" is not a date; write it as \"2026-12-31\"",
+        ),
+        (
+            &freeze("\"2026-12-20T00:00\"", "\"2026-12-20\""),
+            "2:8: freeze[0].from: \"2026-12-20T00:00\" is not a date; write it as \"2026-12-31\"",
+        ),
+        (
+            "[[freeze]]\nfrom = \"2026-12-20\"",
+            "1:1: freeze[0].to: is missing; write both from and to; the last date is frozen too",
+        ),
+        (
+            &freeze("2026-12-20T00:00:00", "\"2026-12-20\""),
+            "2:8: freeze[0].from: needs a string, found a date or time",
+        ),
+    ]);
+}
+
+#[test]
+fn names_and_addresses_must_have_their_form() {
+    let endpoint = |value: &str| format!("[etcd]\nendpoints = [\"{value}\"]");
+    let form = "write http://HOST:PORT, such as \"http://192.0.2.10:2379\"";
+    for (bad, problem) in [
+        ("192.0.2.1:2379", "does not begin with http://"),
+        ("http://192.0.2.1", "has no port"),
+        ("http://[2001:db8::1]", "has no port"),
+        ("http://192.0.2.1:", "has no port from 1 to 65535 at its end"),
+        ("http://192.0.2.1:0", "has no port from 1 to 65535 at its end"),
+        ("http://192.0.2.1:+80", "has no port from 1 to 65535 at its end"),
+        ("http://192.0.2.1:65536", "has no port from 1 to 65535 at its end"),
+        ("http://192.0.2.1:2379/v3", "has no port from 1 to 65535 at its end"),
+        ("http://192.0.2.300:2379", "has no good host name or address"),
+        ("http://:2379", "has no good host name or address"),
+        ("http://a..b:2379", "has no good host name or address"),
+        ("http://user@host:2379", "has no good host name or address"),
+        ("http://2001:db8::1:2379", "has no good host name or address"),
+    ] {
+        let expected = format!("2:14: etcd.endpoints: \"{bad}\" {problem}; {form}");
+        assert_eq!(told(&endpoint(bad)), [expected]);
+    }
+    check(&[
+        (
+            &endpoint("https://etcd.example.com:2379"),
+            "2:14: etcd.endpoints: \"https://etcd.example.com:2379\" needs TLS; this version speaks http only; keep etcd on a network you trust",
+        ),
+        (
+            "[etcd]\nendpoints = []",
+            "2:13: etcd.endpoints: has no endpoint; name at least one, such as \"http://192.0.2.10:2379\"",
+        ),
+        (
+            "[lock]\ngroup = \"web servers\"",
+            "2:9: lock.group: \"web servers\" cannot be the name of a group; letters, digits, \".\" and \"-\" only",
+        ),
+        (
+            "[lock]\ngroup = \"\"",
+            "2:9: lock.group: \"\" cannot be the name of a group; letters, digits, \".\" and \"-\" only",
+        ),
+        (
+            "[workloads]\nignore = [\"a b\"]",
+            "2:11: workloads.ignore: \"a b\" cannot be a name; write the name of a unit or container, such as \"backup*.service\"",
+        ),
+    ]);
+    for bad in ["", "/", "a/b", "/a/", "//a", "/a b", "/ä"] {
+        let found = mistakes(&format!("[etcd]\nprefix = \"{bad}\""));
+        assert_eq!(found[0].problem, format!("{bad:?} cannot be a prefix"));
+    }
+    assert_eq!(told("[etcd]\nendpoints = [\"a\", \"http://b:1\", \"c\"]").len(), 2, "all are told");
+}
+
+#[test]
+fn values_that_do_not_go_together_are_told_where_the_last_change_was() {
+    let shipped = "[check]\nspread = \"5m\"\n";
+    let machine = Machine::new(&[
+        ("usr/lib/lockkeeper/lockkeeper.toml", shipped),
+        (ETC, "[check]\ninterval = \"10s\"\n"),
+    ]);
+    let told = machine.relative(&machine.load().unwrap_err().to_string());
+    assert_eq!(
+        told,
+        "/etc/lockkeeper/lockkeeper.toml:2:12: check.interval: check.spread (5m, \
+         /usr/lib/lockkeeper/lockkeeper.toml:2) is longer than check.interval (10s, \
+         /etc/lockkeeper/lockkeeper.toml:2); change one of the two"
+    );
+    check(&[(
+        "[verify]\ntimeout = \"30s\"",
+        "2:11: verify.timeout: verify.timeout (30s, /etc/lockkeeper/lockkeeper.toml:2) is not longer \
+         than verify.settle (30s, built-in); change one of the two",
+    )]);
+}
+
+#[test]
+fn what_is_not_toml_is_told_beside_the_other_mistakes() {
+    let broken = "strategy = off\n[check]\nfirst = \"1x\"\ninterval \"5m\"\n";
+    let found = mistakes(broken);
+    let lines: Vec<_> =
+        found.iter().map(|error| (error.place.as_ref().unwrap().line, error.kind)).collect();
+    assert_eq!(lines, [(1, Kind::Syntax), (3, Kind::BadValue), (4, Kind::Syntax)], "{found:#?}");
+    let twice = told("[lock]\ngroup = \"a\"\ngroup = \"b\"");
+    assert_eq!(twice, ["3:1: duplicate key"]);
+    // No consequences of what could not be parsed.
+    let found = mistakes("[[window]]\nstart = 02:0\nlength = \"4h\"");
+    assert!(found.iter().all(|error| error.kind == Kind::Syntax), "{found:#?}");
+}
+
+#[test]
+fn columns_count_characters_and_lines_survive_other_line_ends() {
+    assert_eq!(mistakes("\"ä\" = 1")[0].place.as_ref().unwrap().column, 1);
+    let crlf = mistakes("[lock]\r\n  group = \"ö ö\"\r\n");
+    let place = crlf[0].place.as_ref().unwrap();
+    assert_eq!((place.line, place.column), (2, 11));
+    let after = mistakes("[workloads]\nignore = [\"ööö\", \"x y\"]");
+    assert_eq!(after[0].place.as_ref().unwrap().column, 18);
+}
+
+const FULL: &str = "strategy = \"off\"\n[check]\nfirst = \"7m\"\n[etcd]\nendpoints = [\"http://192.0.2.1:1\"]\n[[window]]\ndays = [\"mon-fri\"]\nstart = \"02:00\"\nlength = \"4h\"\ntime_zone = \"UTC\"\n[[freeze]]\nfrom = \"2026-12-20\"\nto = \"2027-01-03\"\n";
+
+proptest! {
+    #[test]
+    fn any_text_is_read_without_panic(text in "\\PC{0,80}") {
+        let _read = etc(&text);
+    }
+
+    #[test]
+    fn a_damaged_file_is_read_without_panic_and_told_within_it(
+        cut in 0..FULL.len(),
+        length in 0..20_usize,
+        put in "[\\[\\]{}\"'=.,#\n a-z0-9:-]{0,6}",
+    ) {
+        let end = (cut + length).min(FULL.len());
+        let text = format!("{}{put}{}", &FULL[..cut], &FULL[end..]);
+        if let Err(errors) = etc(&text) {
+            prop_assert!(!errors.0.is_empty());
+            for error in errors.0 {
+                let place = error.place.unwrap();
+                let line = text.split('\n').nth(place.line - 1).unwrap();
+                prop_assert!(place.column <= line.chars().count() + 1);
+                prop_assert!(!error.problem.contains('\n'));
+            }
+        }
+    }
+}

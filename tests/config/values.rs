@@ -1,0 +1,214 @@
+//! Good values: what they mean.
+
+use std::time::Duration;
+
+use jiff::civil::{Weekday, date, time};
+use lockkeeper::config::{self, Loaded, Origin, duration, settings::Strategy};
+use proptest::prelude::*;
+
+use super::{ETC, Machine, etc};
+
+fn with(text: &str) -> Loaded {
+    match etc(text) {
+        Ok(loaded) => loaded,
+        Err(errors) => panic!("refused:\n{text}\n{errors}"),
+    }
+}
+
+#[test]
+fn every_strategy_is_known_by_its_name() {
+    for strategy in Strategy::ALL {
+        let loaded = with(&format!("strategy = \"{}\"", strategy.name()));
+        assert_eq!(loaded.settings.strategy, strategy);
+    }
+}
+
+#[test]
+fn every_key_arrives_where_it_belongs() {
+    let settings = with(
+        "strategy = \"reboot\"\n\
+         check = { first = \"1s\", interval = \"2m\", spread = \"3s\" }\n\
+         lock = { group = \"web.a-1\", settle = \"4s\" }\n\
+         drain.wait = \"6s\"\n\
+         reboot.timeout = \"7m\"\n\
+         verify = { grace = \"8s\", settle = \"9s\", timeout = \"10s\" }\n\
+         schedule = { spread = \"11m\", min_remaining = \"12m\" }\n\
+         workloads.ignore = [\"foo*.service\"]\n\
+         [etcd]\n\
+         endpoints = [\"http://etcd-1.example.com:2379\", \"http://[2001:db8::1]:2379\"]\n\
+         prefix = \"/a/b\"\n\
+         timeout = \"500ms\"\n",
+    )
+    .settings;
+    let secs = Duration::from_secs;
+    assert_eq!(settings.strategy, Strategy::Reboot);
+    assert_eq!(settings.check.first, secs(1));
+    assert_eq!(settings.check.interval, secs(120));
+    assert_eq!(settings.check.spread, secs(3));
+    assert_eq!(settings.lock.group, "web.a-1");
+    assert_eq!(settings.lock.settle, secs(4));
+    assert_eq!(
+        settings.etcd.endpoints,
+        ["http://etcd-1.example.com:2379", "http://[2001:db8::1]:2379"]
+    );
+    assert_eq!(settings.etcd.prefix, "/a/b");
+    assert_eq!(settings.etcd.timeout, Duration::from_millis(500));
+    assert_eq!(settings.drain.wait, secs(6));
+    assert_eq!(settings.reboot.timeout, secs(7 * 60));
+    assert_eq!(settings.verify.grace, secs(8));
+    assert_eq!(settings.verify.settle, secs(9));
+    assert_eq!(settings.verify.timeout, secs(10));
+    assert_eq!(settings.schedule.spread, secs(11 * 60));
+    assert_eq!(settings.schedule.min_remaining, secs(12 * 60));
+    assert_eq!(settings.workloads.ignore, ["foo*.service"]);
+}
+
+#[test]
+fn days_are_named_alone_in_ranges_over_the_week_end_and_in_lists() {
+    use Weekday::{Friday, Monday, Saturday, Sunday, Thursday, Tuesday, Wednesday};
+    let week = [Monday, Tuesday, Wednesday, Thursday, Friday, Saturday, Sunday];
+    let rows: [(&str, &[Weekday]); 10] = [
+        ("\"mon-fri\"", &week[..5]),
+        ("[\"mon-fri\"]", &week[..5]),
+        ("[\"sat,sun\"]", &[Saturday, Sunday]),
+        ("[\"sun\", \"sat\", \"sun\"]", &[Saturday, Sunday]),
+        ("\"fri-mon\"", &[Monday, Friday, Saturday, Sunday]),
+        ("\"daily\"", &week),
+        ("\"mon-sun\"", &week),
+        ("\"tue-mon\"", &week),
+        ("\"wed-wed\"", &[Wednesday]),
+        ("\" Thursday , TUE \"", &[Tuesday, Thursday]),
+    ];
+    for (text, expected) in rows {
+        let loaded =
+            with(&format!("[[window]]\ndays = {text}\nstart = \"02:00\"\nlength = \"4h\"\n"));
+        assert_eq!(loaded.settings.schedule.windows[0].days, expected, "{text}");
+    }
+    let loaded = with("[[window]]\nstart = \"02:00\"\nlength = \"4h\"\n");
+    assert_eq!(loaded.settings.schedule.windows[0].days, week, "no days are every day");
+}
+
+#[test]
+fn times_and_dates_may_be_text_or_tomls_own() {
+    let loaded = with(
+        "window = [{ start = \"23:59\", length = \"7d\" }, { start = 02:30, length = \"4h\" }, { start = 00:00:00, length = \"4h\" }]\n\
+         [[freeze]]\nfrom = 2026-12-20\nto = \"2027-01-03\"\nreason = \"year end\"\n",
+    );
+    let schedule = &loaded.settings.schedule;
+    let starts: Vec<_> = schedule.windows.iter().map(|window| window.start).collect();
+    assert_eq!(starts, [time(23, 59, 0, 0), time(2, 30, 0, 0), time(0, 0, 0, 0)]);
+    let freeze = &schedule.freezes[0];
+    assert_eq!((freeze.from, freeze.to), (date(2026, 12, 20), date(2027, 1, 3)));
+    assert_eq!(freeze.reason, "year end");
+}
+
+#[test]
+fn zones_are_found_by_name_and_have_their_own_spelling() {
+    let loaded =
+        with("[[window]]\nstart = \"02:00\"\nlength = \"4h\"\ntime_zone = \"europe/berlin\"\n");
+    let zone = &loaded.settings.schedule.windows[0].zone;
+    assert_eq!(zone.iana_name(), Some("Europe/Berlin"));
+    let shown = loaded.keys.iter().find(|key| key.key == "window[0].time_zone").unwrap();
+    assert_eq!(shown.value, "Europe/Berlin");
+}
+
+#[test]
+fn without_a_zone_the_machines_own_counts_and_the_origin_says_how_it_was_found() {
+    let window = "[[window]]\nstart = \"02:00\"\nlength = \"4h\"\n";
+    let found = |machine: &Machine| {
+        let loaded = machine.load().unwrap();
+        let key = loaded.keys.iter().find(|key| key.key == "window[0].time_zone").unwrap();
+        let offset =
+            loaded.settings.schedule.windows[0].zone.to_offset(jiff::Timestamp::UNIX_EPOCH);
+        (key.value.as_str().unwrap().to_owned(), offset.seconds() / 3600, key.origin.to_string())
+    };
+    let expect = |name: &str, hours, origin: &str| (name.to_owned(), hours, origin.to_owned());
+    let system = "system zone (/etc/localtime)";
+
+    let machine = Machine::new(&[(ETC, window)]);
+    assert_eq!(found(&machine), expect("UTC", 0, "UTC (there is no /etc/localtime)"));
+
+    machine.link("etc/localtime", "/usr/share/zoneinfo/Asia/Tokyo");
+    assert_eq!(found(&machine), expect("Asia/Tokyo", 9, system));
+
+    let machine = Machine::new(&[(ETC, window)]);
+    machine.link("etc/localtime", "../usr/share/zoneinfo/Asia/Tokyo");
+    assert_eq!(found(&machine), expect("Asia/Tokyo", 9, system));
+
+    let machine = Machine::new(&[(ETC, window)]);
+    machine.write("etc/localtime", std::fs::read("/usr/share/zoneinfo/Asia/Tokyo").unwrap());
+    assert_eq!(found(&machine), expect("localtime", 9, system));
+
+    machine.write("etc/localtime", "nonsense");
+    let (name, hours, origin) = found(&machine);
+    assert_eq!((name.as_str(), hours), ("UTC", 0));
+    assert!(origin.starts_with("UTC (/etc/localtime cannot be used: "), "{origin}");
+
+    let system = config::system_zone(&machine.path("nowhere"));
+    assert_eq!(system.origin, "UTC (there is no /etc/localtime)");
+}
+
+#[test]
+fn origins_name_file_and_line_of_each_key() {
+    let machine = Machine::new(&[(ETC, "# one\nstrategy = \"off\"\n\n[check]\nfirst = \"1m\"\n")]);
+    let loaded = machine.load().unwrap();
+    assert_eq!(machine.origin(&loaded, "strategy"), "/etc/lockkeeper/lockkeeper.toml:2");
+    assert_eq!(machine.origin(&loaded, "check.first"), "/etc/lockkeeper/lockkeeper.toml:5");
+    assert_eq!(loaded.origin("check.interval"), Some(&Origin::BuiltIn));
+    assert_eq!(loaded.origin("check.nothing"), None);
+}
+
+#[test]
+fn durations_are_read_and_written_alike() {
+    let rows = [
+        ("45m", 45 * 60_000, "45m"),
+        ("1h30m", 90 * 60_000, "1h 30m"),
+        (" 1h  30m ", 90 * 60_000, "1h 30m"),
+        ("90 m", 90 * 60_000, "1h 30m"),
+        ("2d", 2 * 86_400_000, "2d"),
+        ("0s", 0, "0s"),
+        ("1500ms", 1500, "1s 500ms"),
+        ("1d 2h 3m 4s 5ms", 93_784_005, "1d 2h 3m 4s 5ms"),
+        ("60s", 60_000, "1m"),
+    ];
+    for (text, millis, shown) in rows {
+        let parsed = duration::parse(text).unwrap();
+        assert_eq!(parsed, Duration::from_millis(millis), "{text}");
+        assert_eq!(duration::format(parsed), shown);
+    }
+    assert_eq!(duration::rough(Duration::from_secs(93_784)), "1d 2h");
+    for bad in [
+        "",
+        " ",
+        "m",
+        "5",
+        "5 5m",
+        "5m5m",
+        "1.5h",
+        "5M",
+        "5m ago",
+        "-1m",
+        "+1m",
+        "1h,30m",
+        "٣m",
+        "99999999999999999999d",
+        "18446744073709551615d",
+    ] {
+        assert!(duration::parse(bad).is_err(), "{bad:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn what_is_written_is_read_back(millis in any::<u64>()) {
+        let duration = Duration::from_millis(millis);
+        prop_assert_eq!(duration::parse(&duration::format(duration)), Ok(duration));
+    }
+
+    #[test]
+    fn no_text_makes_the_duration_parser_panic(text in "[0-9dhms -é]{0,24}|\\PC{0,12}") {
+        if let Ok(duration) = duration::parse(&text) {
+            prop_assert_eq!(duration::parse(&duration::format(duration)), Ok(duration));
+        }
+    }
+}
