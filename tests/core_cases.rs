@@ -159,7 +159,7 @@ fn a_blocker_seen_again_long_after_counts_from_then() {
     };
     let since = |state: &State| state.hold_off.as_ref().unwrap().why.since;
     let first = seen(&quiet(now(NIGHT, 0)), now(NIGHT, 0));
-    let again = seen(&first, now(NIGHT + 61, 61_000));
+    let again = seen(&first, now(NIGHT + 31, 31_000));
     assert_eq!(since(&again), Some(wall(NIGHT)));
     let much_later = seen(&again, now(NIGHT + 7200, 7_200_000));
     assert_eq!(since(&much_later), Some(wall(NIGHT + 7200)));

@@ -46,7 +46,7 @@ pub fn plan(n: u32) -> Plan {
         arch: "all".to_owned(),
         from: Some(format!("1.{n}")),
         to: format!("1.{}", n + 1),
-        sha256: "00".repeat(32),
+        sha256: "00".to_owned(),
         size: 1000,
         origin: "Debian:12/stable".to_owned(),
     };

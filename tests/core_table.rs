@@ -1,0 +1,22 @@
+//! The core as a table: what each event leads to in each phase, and what each restart does.
+//!
+//! `core/table.txt` is the golden record; `BLESS=1` writes it anew. Whatever it says, the promises
+//! below hold for every row, so that blessing cannot hide a broken one.
+
+#[path = "support/core.rs"]
+mod support;
+
+#[path = "core/complete.rs"]
+mod complete;
+#[path = "core/events.rs"]
+mod events;
+#[path = "core/expected.rs"]
+mod expected;
+#[path = "core/golden.rs"]
+mod golden;
+#[path = "core/promises.rs"]
+mod promises;
+#[path = "core/situations.rs"]
+mod situations;
+#[path = "core/verdicts.rs"]
+mod verdicts;
