@@ -7,6 +7,7 @@ import json
 
 from .net import Net
 from .node import Node
+from .wait import until
 
 PORT = 2379
 PREFIX = "/lockkeeper/v1"
@@ -57,13 +58,25 @@ class Etcd:
         return {_text(kv["key"]).removeprefix(PREFIX): _text(kv.get("value", "")) for kv in answer.get("kvs", [])}
 
     def slots(self, group: str = "default") -> dict:
-        """The group's semaphore; an untouched one has no holder."""
-        text = self.keys(f"/groups/{group}/slots").get(f"/groups/{group}/slots")
-        return json.loads(text) if text else {"max": 1, "holders": []}
+        """The group's semaphore; an untouched one has no holder. Waits while a leader is elected."""
+        found: list[tuple[dict, list[str]]] = []
 
-    def queue(self, group: str = "default") -> list[str]:
-        """Node ids that wait for a slot."""
-        return [key.rsplit("/", 1)[1] for key in self.keys(f"/groups/{group}/queue/")]
+        def look() -> bool:
+            try:
+                found.append(self.group(group))
+            except OSError:
+                return False
+            return True
+
+        until("etcd answers", look, 20)
+        return found[0][0]
+
+    def group(self, group: str) -> tuple[dict, list[str]]:
+        """The semaphore of a group, and the node ids in its queue, at one revision. `OSError` without quorum."""
+        keys = self.keys(f"/groups/{group}/")
+        text = keys.get(f"/groups/{group}/slots")
+        queue = [key.rsplit("/", 1)[1] for key in keys if key.startswith(f"/groups/{group}/queue/")]
+        return (json.loads(text) if text else {"max": 1, "holders": []}), queue
 
     def healthy(self) -> bool:
         """Is every member healthy?"""

@@ -39,7 +39,7 @@ timeout = "2s"
 [drain]
 wait = "1s"
 [verify]
-grace = "5s"
+grace = "3s"
 settle = "2s"
 timeout = "{verify_timeout}"
 [schedule]
@@ -179,9 +179,10 @@ class Lab:
     def at_rest(self, group: str = "default") -> bool:
         """Is the group's slot free and its queue empty?"""
         try:
-            return not self.etcd.slots(group)["holders"] and not self.etcd.queue(group)
+            slots, queue = self.etcd.group(group)
         except OSError:
             return False
+        return not slots["holders"] and not queue
 
     def missing(self, node: Node) -> list[str]:
         """Workloads that do not answer."""

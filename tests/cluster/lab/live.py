@@ -12,7 +12,7 @@ from .node import Node
 from .observer import DOWN, DRAINING, Observer
 
 HEAD = ("NODE", "PHASE", "BOOTS", "SET", "SEEN FROM OUTSIDE", "CONTAINERS", "UNITS")
-WIDTHS = (6, 11, 5, 26, 18, 10, 5)
+WIDTHS = (6, 10, 5, 30, 17, 10, 5)
 COLOURS = {DRAINING: "\x1b[33m", DOWN: "\x1b[31m"}
 PLAIN = "\x1b[0m"
 FRAME = 0.15

@@ -17,6 +17,7 @@ from . import host
 PREFIX = "10.77.0"
 HOST = f"{PREFIX}.1"
 BRIDGE = "lab0"
+CONNECT_TIMEOUT = 0.5
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -53,16 +54,20 @@ class Net:
         finally:
             os.close(home)
 
-    def answers(self, address: str, port: int, timeout: float = 1.0) -> bool:
+    def answers(self, address: str, port: int) -> bool:
         """Does anything accept a connection there?"""
         with self.socket() as sock:
-            sock.settimeout(timeout)
+            sock.settimeout(CONNECT_TIMEOUT)
             return sock.connect_ex((address, port)) == 0
 
     def http(
         self, address: str, port: int, path: str, body: bytes | None = None, timeout: float = 2.0
     ) -> tuple[int, bytes]:
-        """GET, or POST when there is a body; status and content. Raises `OSError` when there is no answer."""
+        """GET, or POST when there is a body; status and content. Raises `OSError` when there is no answer.
+
+        The kernel at the other end accepts a connection at once, however busy the machine is: whoever
+        does not within half a second is not there. The answer may take until `timeout`.
+        """
         connection = _Connection(self, address, port, timeout)
         try:
             connection.request("POST" if body is not None else "GET", path, body)
@@ -81,8 +86,9 @@ class _Connection(http.client.HTTPConnection):
 
     def connect(self) -> None:
         self.sock = self._net.socket()
-        self.sock.settimeout(self.timeout)
+        self.sock.settimeout(CONNECT_TIMEOUT)
         self.sock.connect((self.host, self.port))
+        self.sock.settimeout(self.timeout)
 
 
 def _setns(fd: int) -> None:

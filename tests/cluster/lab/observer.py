@@ -117,7 +117,7 @@ class Observer:
         while not self._end.wait(PAUSE):
             boot_id = node.boot_id
             try:
-                serves = boot_id is not None and self._net.http(node.address, workloads.SERVICE_PORT, "/")[0] == 200
+                serves = boot_id is not None and self._served(node)
             except OSError:
                 serves = False
             with self._lock:
@@ -127,6 +127,9 @@ class Observer:
                 if boot_id and boot_id not in view.boots:
                     view.boots.append(boot_id)
                 self._judge(node.name)
+
+    def _served(self, node: Node) -> bool:
+        return self._net.http(node.address, workloads.SERVICE_PORT, "/", timeout=5.0)[0] == 200
 
     def _watch_keys(self) -> None:
         while not self._end.wait(PAUSE):

@@ -27,7 +27,7 @@ def judge(lab: Lab, nodes: list[Node], observer: Observer, version: str, package
     missing = {n.name: lab.missing(n) for n in nodes}
     looks = sum(view.looks for view in observer.views.values())
     went_out = observer.went_out()
-    slots, queue = lab.etcd.slots(), lab.etcd.queue()
+    slots, queue = lab.etcd.group("default")
     return [
         Promise(
             "every node runs the new set",

@@ -5,6 +5,7 @@ Packages are made on the spot; `Kind` says what installing one does to a node.
 
 from __future__ import annotations
 
+import contextlib
 import enum
 import gzip
 import hashlib
@@ -232,6 +233,16 @@ def _serve(tree: Path, network: net.Net, index_requests: list[str]) -> http.serv
                 index_requests.append(self.client_address[0])
             del self.headers["If-Modified-Since"]  # a second is too coarse for us
             super().do_GET()
+
+        def send_error(self, code: int, *args) -> None:
+            """Says no as other web servers do: in HTTP/1.1, and without cutting off who is still talking."""
+            self.request_version = "HTTP/1.1"
+            super().send_error(code, *args)
+            self.wfile.flush()
+            if code == http.HTTPStatus.HTTP_VERSION_NOT_SUPPORTED:
+                self.connection.settimeout(1)
+                with contextlib.suppress(OSError):
+                    self.rfile.read(65536)
 
         def log_message(self, format: str, *args) -> None:
             pass

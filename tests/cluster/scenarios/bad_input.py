@@ -103,7 +103,7 @@ def not_etcd(lab: Lab, node: Node) -> None:
     lab.configure(node, endpoints=f'"{repo.URL}"')
     node.rebootctl("check")
     problem = until("the endpoint is named", lambda: endpoint_problem(node), 60, seen=node.status)
-    lab.say(f"said: {problem}")
+    assert "not etcd" in problem, problem
     seen = lab.checks(node)
     always(
         "nothing is installed",
