@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     adapters::slots::{NodeRecord, SlotStore},
-    config::settings::{Settings, Strategy},
+    config::settings::Settings,
     core::{
         explain::{Explanation, explain},
         health::Evidence,
@@ -53,7 +53,7 @@ impl Snapshot {
             state: state.clone(),
             explanation: explain(state, policy, now),
             window: window_words(policy, now),
-            strategy: strategy_word(settings.strategy),
+            strategy: settings.strategy.name(),
             group: settings.lock.group.clone(),
             node: policy.node.clone(),
             name: policy.name.clone(),
@@ -121,14 +121,6 @@ impl Snapshot {
             config_problem: self.config_problem.clone(),
             lock,
         }
-    }
-}
-
-fn strategy_word(strategy: Strategy) -> &'static str {
-    match strategy {
-        Strategy::Off => "off",
-        Strategy::Reboot => "reboot",
-        Strategy::EtcdLock => "etcd-lock",
     }
 }
 

@@ -20,7 +20,7 @@ use lockkeeper::core::{
     health::Evidence,
     invariants,
     policy::Policy,
-    slots::{Halt, Holder, Refusal, Slots},
+    slots::{Holder, Refusal, Slots},
     state::{Cause, Phase, State, Task},
     step::Step,
     time::{BootId, Mono, Now},
@@ -650,7 +650,13 @@ impl World {
             Err(refusal @ Refusal::DuplicateNode { .. }) => {
                 self.answer(n, id, Outcome::Failed(refusal.to_string()));
             }
-            Err(Refusal::Full { .. } | Refusal::Halted(_) | Refusal::BadMax) => return false,
+            // A slot that an admin took by hand is waited for like any other.
+            Err(
+                Refusal::Full { .. }
+                | Refusal::Halted(_)
+                | Refusal::AlreadyHeld { .. }
+                | Refusal::BadMax,
+            ) => return false,
         }
         true
     }
