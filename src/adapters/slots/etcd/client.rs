@@ -190,8 +190,13 @@ pub(super) async fn status(url: &str, deadline: Duration) -> Result<StatusRespon
 
 /// A client of one endpoint. Does not connect yet.
 async fn connect(url: &str, deadline: Duration) -> Result<Client, Error> {
-    if !url.starts_with("http://") && !url.starts_with("https://") {
-        return Err(Error::InvalidArgs("an endpoint starts with http:// or https://".into()));
+    if !url.starts_with("http://") {
+        let what = if url.starts_with("https://") {
+            "https is not supported by this version of lockkeeper"
+        } else {
+            "an endpoint looks like http://192.0.2.10:2379"
+        };
+        return Err(Error::InvalidArgs(what.into()));
     }
     let options = ConnectOptions::new()
         // A member cut off from the others must say so rather than serve a watch that is stale.

@@ -46,7 +46,8 @@ impl Failure {
     pub(super) fn of(url: &str, error: &Error) -> Self {
         let (kind, cause) = match error {
             Error::GRpcStatus(status) => of_status(status),
-            Error::InvalidArgs(_) | Error::InvalidUri(_) => (Kind::NotEtcd, error.to_string()),
+            Error::InvalidArgs(what) => (Kind::NotEtcd, what.clone()),
+            Error::InvalidUri(what) => (Kind::NotEtcd, format!("not a URL ({what})")),
             Error::LeaseKeepAliveError(what) => (Kind::LeaseGone, what.clone()),
             other => (Kind::Unknown, root_cause(other)),
         };
