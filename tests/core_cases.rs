@@ -1,4 +1,12 @@
 //! Cases that once went wrong, one test each.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::unnecessary_wraps,
+    clippy::struct_excessive_bools,
+    reason = "builders, reports and switches of the tests"
+)]
 
 #[path = "support/core.rs"]
 mod support;

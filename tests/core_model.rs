@@ -3,6 +3,14 @@
 //! The world is the honest one of support/world.rs, with times mapped to "due" and "not yet". Each
 //! state found is checked for the promises about one node and about all, and from each the fleet must
 //! find an end when nothing goes wrong any more.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::unnecessary_wraps,
+    clippy::struct_excessive_bools,
+    reason = "builders, reports and switches of the tests"
+)]
 
 #[path = "support/core.rs"]
 mod support;

@@ -4,6 +4,14 @@
 //! The world is the honest one of support/world.rs with real delays, clocks that jump, checks that
 //! find several releases, and a state file that is written and read again at every death. A failure
 //! prints the shortest life that shows it and its seed, which goes to `core_properties.regressions`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::unnecessary_wraps,
+    clippy::struct_excessive_bools,
+    reason = "builders, reports and switches of the tests"
+)]
 
 #[path = "support/chances.rs"]
 mod chances;

@@ -2,6 +2,14 @@
 //!
 //! `core/table.txt` is the golden record; `BLESS=1` writes it anew. Whatever it says, the promises
 //! below hold for every row, so that blessing cannot hide a broken one.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::print_stdout,
+    clippy::unnecessary_wraps,
+    clippy::struct_excessive_bools,
+    reason = "builders, reports and switches of the tests"
+)]
 
 #[path = "support/core.rs"]
 mod support;

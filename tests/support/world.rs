@@ -525,7 +525,7 @@ impl World {
             Ask::Reboot { .. } if taken => (machine.asked, machine.wish) = (true, true),
             Ask::Reboot { .. } => {}
             Ask::Cancel => {
-                (machine.asked, machine.wish) = (machine.asked && wish, machine.wish && wish)
+                (machine.asked, machine.wish) = (machine.asked && wish, machine.wish && wish);
             }
         }
         Ok(true)
