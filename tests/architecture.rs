@@ -116,7 +116,8 @@ fn every_room_is_on_the_map() {
 
 #[test]
 fn the_scanner_sees_both_ways_of_naming_a_room() {
-    let code = "use crate::core::plan::Plan;\nuse crate::{\n    adapters::{apt, slots},\n    dbus,\n};";
+    let code =
+        "use crate::core::plan::Plan;\nuse crate::{\n    adapters::{apt, slots},\n    dbus,\n};";
     let found: Vec<String> = rooms(code).into_iter().collect();
     assert_eq!(found, ["adapters", "core", "dbus"]);
 }

@@ -50,7 +50,8 @@ pub enum Command {
         #[command(flatten)]
         target: Target,
     },
-    /// Take a slot away from this node or another, whoever took it.
+    /// Take a slot away from this node or another, whoever took it. A cycle under way on that node
+    /// is not stopped by it: see with `status` that it is down for good, or back.
     Unlock {
         /// Node id (default: this node).
         id: Option<String>,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::core::window::Schedule;
 
 /// How far lockkeeper goes with this machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum Strategy {
     /// Check and stage; never touch the machine. The default.
     Off,
@@ -66,7 +66,7 @@ pub struct Check {
 }
 
 /// `[lock]`: the reboot lock.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Lock {
     /// `group`: `^[a-zA-Z0-9.-]+$` (default `default`).
     pub group: String,
@@ -76,7 +76,7 @@ pub struct Lock {
 }
 
 /// `[etcd]`: used with strategy `etcd-lock`.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Etcd {
     /// `endpoints`: `http://host:port`, at least one (default `http://127.0.0.1:2379`).
     pub endpoints: Vec<String>,
@@ -118,4 +118,32 @@ pub struct Verify {
 pub struct Workloads {
     /// `ignore`: unit or container names (glob `*`) that are neither restored nor verified.
     pub ignore: Vec<String>,
+}
+
+/// Which lock this node uses: what must not change under a slot, or a ticket, that it has.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct LockChoice {
+    /// Format of the file it is kept in.
+    pub schema: u32,
+    /// `strategy`
+    pub strategy: Strategy,
+    /// `[lock]`
+    pub lock: Lock,
+    /// `[etcd]`
+    pub etcd: Etcd,
+}
+
+impl Settings {
+    /// The lock these settings choose.
+    #[must_use]
+    pub fn lock_choice(&self) -> LockChoice {
+        let (lock, etcd) = (self.lock.clone(), self.etcd.clone());
+        LockChoice { schema: 1, strategy: self.strategy, lock, etcd }
+    }
+
+    /// These settings with another lock.
+    #[must_use]
+    pub fn with_lock(self, choice: LockChoice) -> Self {
+        Self { strategy: choice.strategy, lock: choice.lock, etcd: choice.etcd, ..self }
+    }
 }

@@ -1,5 +1,5 @@
-//! Why is this machine (not) being updated or rebooted? The one source for CLI, D-Bus, journal and
-//! metrics.
+//! Why is this machine (not) being updated or rebooted? The one source for CLI, D-Bus and
+//! journal.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

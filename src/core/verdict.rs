@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// One reason, as CLI, D-Bus, journal and metrics show it.
+/// One reason, as CLI, D-Bus and journal show it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Verdict {
     /// Stable word (`window-closed`); docs/verdicts.md lists them all.

@@ -25,14 +25,17 @@ use crate::{
         state_file::{self, StateFileError},
         systemd::boot::{self, BootIdError},
     },
-    config::{self, settings::Settings, settings::Strategy},
+    config::{
+        self,
+        settings::{LockChoice, Settings, Strategy},
+    },
     core::{
         event::{Ask, Event},
         invariants::{self, Broken},
         policy::Policy,
         resume::resume,
         slots::SlotsView,
-        state::{SCHEMA, State},
+        state::{Phase, SCHEMA, State, Task},
         step::{Step, next_wakeup, step},
         time::{BootId, Mono, Now},
     },
@@ -40,6 +43,8 @@ use crate::{
     observe::logging::chain,
 };
 
+/// Format of the file that remembers which lock is used.
+const LOCK_SCHEMA: u32 = 1;
 /// Between two looks at a fleet's lock store while nothing is queued.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
@@ -70,6 +75,9 @@ pub enum AgentError {
     /// The system bus cannot be used.
     #[error("the system bus cannot be used")]
     Bus(#[from] zbus::Error),
+    /// The system bus went away; systemd starts the agent again.
+    #[error("the connection to the system bus was closed")]
+    BusClosed,
     /// Signals cannot be received.
     #[error("signals cannot be received")]
     Signals(#[source] std::io::Error),
@@ -94,7 +102,10 @@ pub(super) enum Input {
 #[derive(Debug)]
 pub struct Agent {
     paths: Paths,
+    bus: zbus::Connection,
     settings: Settings,
+    /// Settings that choose another lock, kept until this node has no slot and no ticket.
+    pending: Option<Settings>,
     config_problem: Option<String>,
     policy: Policy,
     state: State,
@@ -110,7 +121,7 @@ pub struct Agent {
 impl Agent {
     /// Reads configuration and state, and takes the agent's name on the bus.
     pub async fn start(paths: Paths) -> Result<Self, AgentError> {
-        let settings = config::load(&paths.config_root).map_err(AgentError::Config)?.settings;
+        let loaded = config::load(&paths.config_root).map_err(AgentError::Config)?.settings;
         let (node, name) = (node::id()?, node::name()?);
         let boot = BootId(boot::boot_id()?);
         let now = now();
@@ -118,7 +129,10 @@ impl Agent {
             Some(state) => state,
             None => State::new(node::nonce()?, boot.clone(), now),
         };
-        let policy = connect::policy(&settings, &node, &name);
+        let settings = in_force(&paths, &state, loaded.clone())?;
+        let pending = (settings != loaded).then_some(loaded);
+        let mut policy = connect::policy(&settings, &node, &name);
+        policy.act &= pending.is_none();
         let store = Arc::new(connect::store(&settings, &paths.state_dir));
         let (sender, inputs) = mpsc::unbounded_channel();
         let bus = zbus::Connection::system().await?;
@@ -134,7 +148,9 @@ impl Agent {
             watch::channel(Snapshot::of(&resumed.state, &policy, &settings, now, None, &store));
         let mut agent = Self {
             paths,
+            bus: bus.clone(),
             settings,
+            pending,
             config_problem: None,
             policy,
             state,
@@ -159,7 +175,9 @@ impl Agent {
         let mut stop = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signals)?;
         notify(NotifyState::Ready);
+        let bus = self.bus.clone();
         loop {
+            self.adopt_pending()?;
             let at = now().mono;
             let wake = next_wakeup(&self.state, now()).since(at).max(Duration::from_millis(1));
             tokio::select! {
@@ -179,6 +197,7 @@ impl Agent {
                 _ = reload.recv() => self.reload()?,
                 _ = stop.recv() => return Ok(()),
                 _ = interrupt.recv() => return Ok(()),
+                () = bus.closed() => return Err(AgentError::BusClosed),
             }
             self.look_at_store();
         }
@@ -253,27 +272,48 @@ impl Agent {
     fn reload(&mut self) -> Result<(), AgentError> {
         match config::load(&self.paths.config_root) {
             Ok(loaded) => {
-                if loaded.settings.lock != self.settings.lock
-                    || loaded.settings.etcd != self.settings.etcd
-                    || loaded.settings.strategy != self.settings.strategy
-                {
-                    if self.state.phase.held().is_some() {
-                        let why =
-                            "the lock cannot be changed while a slot is held; reload again later";
-                        return self.refuse_reload(why.to_owned());
-                    }
-                    self.store = Arc::new(connect::store(&loaded.settings, &self.paths.state_dir));
-                    self.state.store = crate::core::state::StoreSeen::default();
-                    self.last_look = None;
-                }
-                self.settings = loaded.settings;
                 self.config_problem = None;
-                self.policy = connect::policy(&self.settings, &self.policy.node, &self.policy.name);
-                info!("the configuration was reloaded");
+                if loaded.settings.lock_choice() == self.settings.lock_choice() {
+                    self.pending = None;
+                    return self.adopt(loaded.settings);
+                }
+                self.pending = Some(loaded.settings);
+                if !without_lock(&self.state) {
+                    // A waiter leaves the queue; a cycle under way ends with the lock it began with.
+                    self.policy.act = false;
+                    let why = "another lock is configured: in force once this node has no slot";
+                    info!("{why}");
+                    self.config_problem = Some(why.to_owned());
+                }
                 self.take(Event::PolicyChanged).map(drop)
             }
             Err(errors) => self.refuse_reload(chain(&errors)),
         }
+    }
+
+    /// Changes the lock as soon as that is safe.
+    fn adopt_pending(&mut self) -> Result<(), AgentError> {
+        match self.pending.take() {
+            Some(settings) if without_lock(&self.state) => {
+                self.config_problem = None;
+                state_file::write(&lock_path(&self.paths), &settings.lock_choice())?;
+                self.store = Arc::new(connect::store(&settings, &self.paths.state_dir));
+                self.state.store = crate::core::state::StoreSeen::default();
+                self.last_look = None;
+                self.adopt(settings)
+            }
+            pending => {
+                self.pending = pending;
+                Ok(())
+            }
+        }
+    }
+
+    fn adopt(&mut self, settings: Settings) -> Result<(), AgentError> {
+        self.settings = settings;
+        self.policy = connect::policy(&self.settings, &self.policy.node, &self.policy.name);
+        info!("the configuration was reloaded");
+        self.take(Event::PolicyChanged).map(drop)
     }
 
     fn refuse_reload(&mut self, why: String) -> Result<(), AgentError> {
@@ -293,6 +333,39 @@ async fn serve(
     bus.object_server().at(dbus::AGENT_PATH, status).await?;
     bus.object_server().at(dbus::AGENT_PATH, control).await?;
     bus.request_name(dbus::AGENT_NAME).await
+}
+
+/// Tries to take a ticket back before a store that cannot be reached is left behind.
+const LEAVE_TRIES: u32 = 3;
+
+/// No slot is held in this state, and no ticket that would not expire by itself.
+fn without_lock(state: &State) -> bool {
+    match (&state.phase, &state.task) {
+        (Phase::Steady | Phase::Probing { .. }, _) => true,
+        // The store is gone or was never one: its ticket ends with its lease. Should a slot have
+        // been granted unseen, it stays taken there until an admin unlocks it: safe, and loud.
+        (Phase::Leaving, Task::Later { tries, .. }) => *tries >= LEAVE_TRIES,
+        _ => false,
+    }
+}
+
+/// The settings to begin with: the loaded ones, but with the lock that a slot or a ticket, which may
+/// be held from before, is of.
+fn in_force(paths: &Paths, state: &State, loaded: Settings) -> Result<Settings, AgentError> {
+    let choice = if without_lock(state) {
+        None
+    } else {
+        state_file::read::<LockChoice>(&lock_path(paths), LOCK_SCHEMA)?
+    };
+    if let Some(choice) = choice {
+        return Ok(loaded.with_lock(choice));
+    }
+    state_file::write(&lock_path(paths), &loaded.lock_choice())?;
+    Ok(loaded)
+}
+
+fn lock_path(paths: &Paths) -> PathBuf {
+    Path::join(&paths.state_dir, "lock.json")
 }
 
 /// Both clocks, read.

@@ -89,11 +89,24 @@ impl ControlInterface {
 impl ControlInterface {
     async fn check(&self) -> fdo::Result<String> {
         let mut snapshots = self.snapshots.clone();
-        let before = snapshots.borrow_and_update().state.supply.checks;
+        let target = {
+            let snapshot = snapshots.borrow_and_update();
+            // One that is under way already will do.
+            snapshot.state.supply.checks + u64::from(snapshot.supply_idle())
+        };
         self.ask(Ask::Check).await?;
-        let done = snapshots.wait_for(|s| s.state.supply.checks > before && s.supply_idle()).await;
-        let document = done.map_err(|_| failed("the agent is stopping"))?.supply_doc();
-        json(&document)
+        let ended = |s: &Snapshot| {
+            s.state.phase.held().is_some() || (s.state.supply.checks >= target && s.supply_idle())
+        };
+        let ended = snapshots.wait_for(ended).await.map_err(|_| failed("the agent is stopping"))?;
+        match ended.state.phase.held() {
+            Some(job) => Err(failed(format!(
+                "a cycle is under way ({}, {}); the next check follows it",
+                ended.state.phase.word(),
+                job.reason
+            ))),
+            None => json(&ended.supply_doc()),
+        }
     }
 
     async fn reboot(&self, now: bool) -> fdo::Result<()> {

@@ -7,7 +7,9 @@ use crate::{
     config::settings::Settings,
     core::{
         explain::{Explanation, explain},
+        gate,
         health::Evidence,
+        plan::PlanId,
         policy::Policy,
         state::{State, SupplyTask},
         time::Now,
@@ -52,7 +54,7 @@ impl Snapshot {
         Self {
             state: state.clone(),
             explanation: explain(state, policy, now),
-            window: window_words(policy, now),
+            window: window_words(state, policy, now),
             strategy: settings.strategy.name(),
             group: settings.lock.group.clone(),
             node: policy.node.clone(),
@@ -124,9 +126,11 @@ impl Snapshot {
     }
 }
 
-fn window_words(policy: &Policy, now: Now) -> String {
+fn window_words(state: &State, policy: &Policy, now: Now) -> String {
+    let plan = gate::wanted(state).and_then(|job| job.plan);
+    let place = policy.place(plan.as_ref().map_or("", PlanId::as_str));
     let next = |at: Option<jiff::Timestamp>| at.map_or("never".to_owned(), |at| format!("at {at}"));
-    match policy.schedule.at(now.wall, policy.place("")) {
+    match policy.schedule.at(now.wall, place) {
         Opening::Open { closes: None } => "always open".to_owned(),
         Opening::Open { closes: Some(at) } => format!("now, closes at {at}"),
         Opening::OpenButWaiting { why: NotYet::Spread, next: at, .. } => {

@@ -213,10 +213,11 @@ async fn attempt(layout: &Layout, id: &PlanId, lock_limit: Duration) -> Outcome 
     }
 }
 
-/// What this node lacks of a plan, one sentence a package; empty = fully installed. For `Verify`.
+/// What ails the packages of a plan, one sentence each. For `Verify`: that the plan was installed
+/// exactly, the transaction has judged.
 pub async fn verify_installed(layout: &Layout, id: &PlanId) -> Result<Vec<String>, AptError> {
     let plan = plans::load(layout, id)?;
-    Ok(installed::lacks(&plan, &installed::query(layout).await?))
+    Ok(installed::ails(&plan, &installed::query(layout).await?))
 }
 
 #[cfg(test)]

@@ -41,8 +41,10 @@ struct Executor {
     context: Context,
     /// User ids that may call.
     allowed: Vec<u32>,
-    /// Held by a verb that changes something.
-    turn: Mutex<()>,
+    /// Held by a verb about packages.
+    packages: Mutex<()>,
+    /// Held by a verb about what runs: a long download must not keep a cycle waiting.
+    workloads: Mutex<()>,
     /// Calls in progress.
     calls: Arc<watch::Sender<usize>>,
 }
@@ -74,7 +76,13 @@ pub async fn serve(
     stop: impl Future<Output = ()>,
 ) -> Result<(), ServiceError> {
     let calls = Arc::new(watch::Sender::new(0));
-    let executor = Executor { context, allowed, turn: Mutex::new(()), calls: Arc::clone(&calls) };
+    let executor = Executor {
+        context,
+        allowed,
+        packages: Mutex::new(()),
+        workloads: Mutex::new(()),
+        calls: Arc::clone(&calls),
+    };
     bus.object_server().at(EXECUTOR_PATH, executor).await?;
     bus.request_name(EXECUTOR_NAME).await?;
     tokio::select! {
@@ -180,7 +188,7 @@ impl Executor {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<String, Error> {
         let _call = self.admit(bus, &header).await?;
-        let _turn = self.turn.lock().await;
+        let _turn = self.packages.lock().await;
         json(&packages(check::check(&self.context.layout).await)?)
     }
 
@@ -192,7 +200,7 @@ impl Executor {
     ) -> Result<(), Error> {
         let _call = self.admit(bus, &header).await?;
         let plan = plan_id(plan)?;
-        let _turn = self.turn.lock().await;
+        let _turn = self.packages.lock().await;
         packages(stage::stage(&self.context.layout, &plan).await)
     }
 
@@ -204,7 +212,7 @@ impl Executor {
     ) -> Result<String, Error> {
         let _call = self.admit(bus, &header).await?;
         let plan = plan_id(plan)?;
-        let _turn = self.turn.lock().await;
+        let _turn = self.packages.lock().await;
         let program = done(apply::own_program())?;
         json(&done(apply::apply(&self.context.layout, bus, &program, &plan).await)?)
     }
@@ -224,7 +232,7 @@ impl Executor {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<(), Error> {
         let _call = self.admit(bus, &header).await?;
-        let _turn = self.turn.lock().await;
+        let _turn = self.workloads.lock().await;
         done(record::record(&self.context).await)
     }
 
@@ -239,7 +247,7 @@ impl Executor {
         if grace > LONGEST_GRACE {
             return Err(Error::InvalidArgument(format!("a grace of {grace_secs} s is too long")));
         }
-        let _turn = self.turn.lock().await;
+        let _turn = self.workloads.lock().await;
         json(&done(restore::restore(&self.context, grace).await)?)
     }
 
@@ -266,7 +274,7 @@ impl Executor {
     ) -> Result<(), Error> {
         let _call = self.admit(bus, &header).await?;
         let plan = maybe_plan_id(plan)?;
-        let _turn = self.turn.lock().await;
+        let _turn = self.packages.lock().await;
         if let Some(plan) = plan {
             packages(confirm::confirm(&self.context.layout, &plan))?;
         }
@@ -283,7 +291,7 @@ impl Executor {
         if !boot::is_boot_id(boot_id) {
             return Err(Error::InvalidArgument(format!("\"{boot_id}\" is not a boot id")));
         }
-        let _turn = self.turn.lock().await;
+        let _turn = self.workloads.lock().await;
         json(&done(reboot::reboot(&self.context, boot_id).await)?)
     }
 }

@@ -1,6 +1,6 @@
 //! What dpkg says is installed, and what a plan still lacks.
 
-use super::{AptError, Layout, apt_get};
+use super::{AptError, Layout, apt_get, version::compare};
 use crate::core::plan::{PackageChange, Plan};
 
 const FORMAT: &str = "${Package}\t${Architecture}\t${Version}\t${db:Status-Status}\t\
@@ -102,6 +102,26 @@ pub fn lacks(plan: &Plan, installed: &[Installed]) -> Vec<String> {
     plan.packages.iter().filter_map(lack).collect()
 }
 
+/// What still ails the packages of a plan that was installed, or tried: empty when each is complete
+/// at the plan's version or a newer one (an admin mended it forwards), or when all are complete at
+/// what they were before (undone).
+#[must_use]
+pub fn ails(plan: &Plan, installed: &[Installed]) -> Vec<String> {
+    let complete = |wanted: &PackageChange| find(installed, wanted).filter(|p| p.is_complete());
+    let undone = plan.packages.iter().all(|wanted| match &wanted.from {
+        Some(from) => complete(wanted).is_some_and(|have| have.version == *from),
+        None => find(installed, wanted).is_none_or(|have| !have.is_broken()),
+    });
+    let newer = |wanted: &PackageChange| {
+        complete(wanted).is_some_and(|have| compare(&have.version, &wanted.to).is_ge())
+    };
+    if undone {
+        return Vec::new();
+    }
+    let rest = plan.packages.iter().filter(|wanted| !newer(wanted)).cloned().collect();
+    Plan::new(rest).map_or_else(Vec::new, |rest| lacks(&rest, installed))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +138,23 @@ mod tests {
             size: 1,
             origin: String::new(),
         }
+    }
+
+    #[test]
+    fn a_node_is_mended_forwards_or_by_undoing_all() {
+        let from =
+            |name: &str| PackageChange { from: Some("1".into()), ..change(name, "all", "2") };
+        let plan = Plan::new(vec![from("a"), from("b")]).unwrap();
+        let ails = |a: &str, b: &str| {
+            let text = format!("a\tall\t{a}\tinstalled\tok\t1\nb\tall\t{b}\tinstalled\tok\t1\n");
+            super::ails(&plan, &parse(&text).unwrap())
+        };
+        assert!(ails("2", "2").is_empty());
+        assert!(ails("2", "2.1").is_empty());
+        assert!(ails("1", "1").is_empty());
+        assert_eq!(ails("1", "2"), ["a is at 1, not 2"]);
+        let broken = parse("a\tall\t2\thalf-configured\tok\t1\nb\tall\t2\tinstalled\tok\t1\n");
+        assert_eq!(super::ails(&plan, &broken.unwrap()).len(), 1);
     }
 
     #[test]

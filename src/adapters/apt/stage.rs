@@ -24,16 +24,17 @@ pub async fn stage(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
     }
     // Who stages it again means to try it again.
     plans::forget_result(layout, id)?;
-    plans::prune(layout, id)?;
     if good {
-        return prove(layout, &plan).await;
+        prove(layout, &plan).await?;
+        return plans::prune(layout, id);
     }
     repository::clear(layout, id)?;
-    let made = make(layout, &plan).await;
-    if made.is_err() {
+    if let Err(error) = make(layout, &plan).await {
         repository::clear(layout, id)?;
+        return Err(error);
     }
-    made
+    // The older stage stays until there is a newer one: a cycle may be about to apply it.
+    plans::prune(layout, id)
 }
 
 async fn make(layout: &Layout, plan: &Plan) -> Result<(), AptError> {

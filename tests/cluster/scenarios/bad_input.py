@@ -74,7 +74,7 @@ def bad_signature(lab: Lab, node: Node) -> None:
 def archive_gone(lab: Lab, node: Node) -> None:
     """The archive answers 404."""
     lab.repo.take_away()
-    check_fails(node, "check-failed", "no longer has a release file")
+    check_fails(node, "check-failed", "release file")
     lab.repo.put_back()
 
 

@@ -1,5 +1,6 @@
 """An update whose service does not start stops at the first node: that node keeps its slot, the group is
-halted with the reason, and the others never apply it.
+halted with the reason, and the others never apply it. Mended by an admin, the node gives its slot back by
+itself; after `resume` the others go on.
 """
 
 from lab.fleet import Lab, each, on
@@ -38,3 +39,12 @@ def scenario(lab: Lab) -> None:
         assert "lab-app" in first.journal("-u", "lockkeeperd"), "the journal names the service"
     observer.check()
     assert observer.went_out() == [first.name], observer.went_out()
+
+    lab.offer("2.1", GOOD)
+    lab.install([first], GOOD)
+    until("the mended node gives its slot back", lambda: not lab.etcd.slots()["holders"], 90)
+    assert first.status()["lock"]["halt"], "the halt stays until an admin lifts it"
+    for node in others:
+        node.rebootctl("check")
+    first.rebootctl("resume")
+    lab.wait_updated(nodes, "2.1", GOOD)
