@@ -93,7 +93,7 @@ async fn another_users_call_is_denied_whatever_it_asks_for() {
     denied(reply(executor.reboot_evidence().await));
     denied(reply(executor.record().await));
     denied(reply(executor.restore(1).await));
-    denied(reply(executor.verify("").await));
+    denied(reply(executor.verify("", false).await));
     denied(reply(executor.confirm("").await));
     denied(reply(executor.reboot("x").await));
 }
@@ -113,7 +113,7 @@ async fn arguments_that_are_no_identifiers_are_refused_before_anything_is_done()
     };
     invalid(reply(executor.stage("../../etc").await), "../../etc");
     invalid(reply(executor.apply(&"A".repeat(64)).await), "AAAA");
-    invalid(reply(executor.verify("x").await), "\"x\"");
+    invalid(reply(executor.verify("x", false).await), "\"x\"");
     invalid(reply(executor.confirm("x").await), "\"x\"");
     invalid(reply(executor.reboot("now").await), "\"now\" is not a boot id");
     invalid(reply(executor.restore(1_000_000).await), "1000000 s");

@@ -22,7 +22,7 @@ use crate::{
         health::{Evidence, HealthReport},
         plan::PlanId,
         slots::{Halt, Holder},
-        state::State,
+        state::{Phase, State},
     },
     dbus::{
         error::reply,
@@ -106,7 +106,10 @@ impl Runner {
             Effect::ReadEvidence => self.spawn(word, id, evidence(context)),
             Effect::Reboot(boot) => self.spawn(word, id, reboot(context, boot.0)),
             Effect::Restore => self.spawn(word, id, restore(context, settings.verify.grace)),
-            Effect::Verify(plan) => self.spawn(word, id, verify(context, plan)),
+            Effect::Verify(plan) => {
+                let failed = matches!(state.phase, Phase::Failed { .. });
+                self.spawn(word, id, verify(context, plan, failed));
+            }
             Effect::Confirm(plan) => self.spawn(word, id, confirm(context, plan)),
             Effect::Release => self.spawn(word, id, release(context, settings.lock.settle)),
             Effect::Halt(halt) => self.spawn(word, id, publish_halt(context, halt)),
@@ -242,10 +245,11 @@ async fn restore(context: Context, grace: Duration) -> Answer {
     Ok(Outcome::Restored(parse(&within(limit, executor.restore(grace.as_secs())).await?)?))
 }
 
-async fn verify(context: Context, plan: Option<PlanId>) -> Answer {
+/// `failed`: the update has failed here; undoing it is a way to mend the node.
+async fn verify(context: Context, plan: Option<PlanId>, failed: bool) -> Answer {
     let plan = plan.as_ref().map_or("", PlanId::as_str);
     let report: HealthReport =
-        parse(&within(QUICK, context.executor().await?.verify(plan)).await?)?;
+        parse(&within(QUICK, context.executor().await?.verify(plan, failed)).await?)?;
     Ok(Outcome::Verified(report))
 }
 

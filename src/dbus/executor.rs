@@ -70,9 +70,10 @@ pub trait Executor {
     /// Starts what the record has and what does not run, waiting for each; answers with the names
     /// it started (JSON list of text). `grace_secs`: how long to let systemd and the engines do it.
     fn restore(&self, grace_secs: u64) -> zbus::Result<String>;
-    /// Compares the node with the record (and `plan`, when not empty, with the installed versions):
+    /// Compares the node with the record (and `plan`, when not empty, with the installed versions;
+    /// `or_undone`: it is well, too, when all its packages are what they were before):
     /// a [`crate::core::health::HealthReport`].
-    fn verify(&self, plan: &str) -> zbus::Result<String>;
+    fn verify(&self, plan: &str, or_undone: bool) -> zbus::Result<String>;
     /// The node is good on `plan` (may be empty): forget the stage and the record.
     fn confirm(&self, plan: &str) -> zbus::Result<()>;
     /// Reboots through logind, if `boot_id` is still the running boot: a [`RebootReport`].

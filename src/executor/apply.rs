@@ -215,9 +215,14 @@ async fn attempt(layout: &Layout, id: &PlanId, lock_limit: Duration) -> Outcome 
 
 /// What ails the packages of a plan, one sentence each. For `Verify`: that the plan was installed
 /// exactly, the transaction has judged.
-pub async fn verify_installed(layout: &Layout, id: &PlanId) -> Result<Vec<String>, AptError> {
+/// `or_undone`: a plan that was undone as a whole is well, too.
+pub async fn verify_installed(
+    layout: &Layout,
+    id: &PlanId,
+    or_undone: bool,
+) -> Result<Vec<String>, AptError> {
     let plan = plans::load(layout, id)?;
-    Ok(installed::ails(&plan, &installed::query(layout).await?))
+    Ok(installed::ails(&plan, &installed::query(layout).await?, or_undone))
 }
 
 #[cfg(test)]

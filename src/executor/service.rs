@@ -254,6 +254,7 @@ impl Executor {
     async fn verify(
         &self,
         plan: &str,
+        or_undone: bool,
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<String, Error> {
@@ -261,7 +262,9 @@ impl Executor {
         let plan = maybe_plan_id(plan)?;
         let HealthReport { mut failing } = done(verify::verify(&self.context).await)?;
         if let Some(plan) = plan {
-            failing.extend(packages(apply::verify_installed(&self.context.layout, &plan).await)?);
+            failing.extend(packages(
+                apply::verify_installed(&self.context.layout, &plan, or_undone).await,
+            )?);
         }
         json(&HealthReport { failing })
     }

@@ -23,7 +23,7 @@ use crate::{
 async fn a_staged_set_is_applied_without_archive_and_lists_after_the_archive_moved_on() {
     let (archive, system) = updated();
     let plan = staged(&system).await;
-    assert_eq!(verify_installed(&system.layout, &plan.id).await.unwrap().len(), 4);
+    assert_eq!(verify_installed(&system.layout, &plan.id, false).await.unwrap().len(), 4);
     archive.publish(&[Package::new("alpha", "1.2")]);
     system.apt(&["update"]);
     drop(archive);
@@ -34,7 +34,7 @@ async fn a_staged_set_is_applied_without_archive_and_lists_after_the_archive_mov
     let versions = system.versions();
     let versions: Vec<_> = versions.iter().map(|(name, v)| format!("{name} {v}")).collect();
     assert_eq!(versions, ["alpha ii 1.1", "beta ii 1:1.1", "delta ii 0.1", "gamma ii 1.1"]);
-    assert!(verify_installed(&system.layout, &plan.id).await.unwrap().is_empty());
+    assert!(verify_installed(&system.layout, &plan.id, false).await.unwrap().is_empty());
     // It has ended: asked again, it answers the same and does nothing.
     let again = transact(&system.layout, &plan.id, Duration::ZERO).await.unwrap();
     assert_eq!(again, ApplyReport::Applied);
@@ -109,7 +109,7 @@ async fn a_failing_postinst_fails_the_plan_and_the_rest_of_the_set_is_finished()
         "{reason}"
     );
     assert_eq!(system.version("good"), "ii 1.1");
-    let lacks = verify_installed(&system.layout, &plan.id).await.unwrap();
+    let lacks = verify_installed(&system.layout, &plan.id, false).await.unwrap();
     assert_eq!(lacks, ["bad 1.1 is half-configured", "needs-bad 1.1 is unpacked"]);
 }
 

@@ -102,11 +102,11 @@ pub fn lacks(plan: &Plan, installed: &[Installed]) -> Vec<String> {
     plan.packages.iter().filter_map(lack).collect()
 }
 
-/// What still ails the packages of a plan that was installed, or tried: empty when each is complete
-/// at the plan's version or a newer one (an admin mended it forwards), or when all are complete at
-/// what they were before (undone).
+/// What ails the packages of a plan that was installed, or tried: empty when each is complete at the
+/// plan's version or a newer one (an admin may have mended it forwards); with `or_undone` also when
+/// all are complete at what they were before.
 #[must_use]
-pub fn ails(plan: &Plan, installed: &[Installed]) -> Vec<String> {
+pub fn ails(plan: &Plan, installed: &[Installed], or_undone: bool) -> Vec<String> {
     let complete = |wanted: &PackageChange| find(installed, wanted).filter(|p| p.is_complete());
     let undone = plan.packages.iter().all(|wanted| match &wanted.from {
         Some(from) => complete(wanted).is_some_and(|have| have.version == *from),
@@ -115,7 +115,7 @@ pub fn ails(plan: &Plan, installed: &[Installed]) -> Vec<String> {
     let newer = |wanted: &PackageChange| {
         complete(wanted).is_some_and(|have| compare(&have.version, &wanted.to).is_ge())
     };
-    if undone {
+    if or_undone && undone {
         return Vec::new();
     }
     let rest = plan.packages.iter().filter(|wanted| !newer(wanted)).cloned().collect();
@@ -147,14 +147,16 @@ mod tests {
         let plan = Plan::new(vec![from("a"), from("b")]).unwrap();
         let ails = |a: &str, b: &str| {
             let text = format!("a\tall\t{a}\tinstalled\tok\t1\nb\tall\t{b}\tinstalled\tok\t1\n");
-            super::ails(&plan, &parse(&text).unwrap())
+            super::ails(&plan, &parse(&text).unwrap(), true)
         };
         assert!(ails("2", "2").is_empty());
         assert!(ails("2", "2.1").is_empty());
         assert!(ails("1", "1").is_empty());
         assert_eq!(ails("1", "2"), ["a is at 1, not 2"]);
         let broken = parse("a\tall\t2\thalf-configured\tok\t1\nb\tall\t2\tinstalled\tok\t1\n");
-        assert_eq!(super::ails(&plan, &broken.unwrap()).len(), 1);
+        assert_eq!(super::ails(&plan, &broken.unwrap(), true).len(), 1);
+        let before = parse("a\tall\t1\tinstalled\tok\t1\nb\tall\t1\tinstalled\tok\t1\n").unwrap();
+        assert_eq!(super::ails(&plan, &before, false).len(), 2);
     }
 
     #[test]

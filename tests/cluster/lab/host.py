@@ -71,7 +71,11 @@ def cgroups(run_id: str, node: str = "") -> list[Path]:
 def processes(cgroup: Path) -> list[int]:
     """Every process in a cgroup and below."""
     found = []
-    for file in cgroup.rglob("cgroup.procs"):
+    try:
+        files = list(cgroup.rglob("cgroup.procs"))
+    except OSError:
+        files = []  # the cgroup went away while it was walked
+    for file in files:
         try:
             found += [int(pid) for pid in file.read_text().split()]
         except OSError:
