@@ -24,18 +24,25 @@ mod support;
 #[path = "support/world.rs"]
 mod world;
 
+use std::{collections::BTreeSet, time::Duration};
+
 use lockkeeper::core::{
     event::Event,
     explain::explain,
     invariants::every_wait_has_a_reason,
     policy::Policy,
     resume::resume,
-    state::{Phase, State, StoreSeen},
+    state::{Phase, State, StoreSeen, Task},
     step::{Step, next_wakeup, step},
     time::{BootId, Now},
     window::Schedule,
 };
-use proptest::{collection::vec, prelude::*, test_runner::FileFailurePersistence};
+use proptest::{
+    collection::vec,
+    prelude::*,
+    strategy::ValueTree,
+    test_runner::{FileFailurePersistence, TestRunner},
+};
 
 use chances::Luck;
 use machine::{Release, release};
@@ -105,7 +112,11 @@ fn audit(step: &Step, policy: &Policy, now: Now) -> Result<(), String> {
     verdicts.try_for_each(every_wait_has_a_reason).map_err(|broken| broken.to_string())
 }
 
-fn setup(life: &Life) -> Setup {
+fn real() -> Rules {
+    Rules { step: same_step, resume: same_resume, ..Rules::real() }
+}
+
+fn setup(life: &Life, rules: Rules) -> Setup {
     let policies = |n| {
         let nightly = policy(&name(n));
         let off = Policy { act: false, ..nightly.clone() };
@@ -117,7 +128,7 @@ fn setup(life: &Life) -> Setup {
         .map(|(version, (reboots, bad))| release(version, *reboots, *bad))
         .collect();
     Setup {
-        rules: Rules { step: same_step, resume: same_resume, ..Rules::real() },
+        rules,
         releases,
         policies: (0..life.nodes).map(policies).collect(),
         supply: true,
@@ -133,9 +144,9 @@ fn choose(world: &World, life: &Life, (kind, which): (u8, u16)) -> Option<Action
     };
     let delays = [100, 1_000, 5_000, 30_000, 61_000, 600_000, 3_600_000, 6 * 3_600_000];
     match kind {
-        k if k < life.trouble * 10 => pick(&chances::unlucky(world, Luck::all())),
-        k if k < 40 => pick(&delays.map(Action::Advance)),
-        k if k < 46 => pick(&[
+        k if k < life.trouble * 7 => pick(&chances::unlucky(world, Luck::all())),
+        k if k < 32 => pick(&delays.map(Action::Advance)),
+        k if k < 38 => pick(&[
             Action::Store(false),
             Action::Store(true),
             Action::Store(true),
@@ -145,22 +156,42 @@ fn choose(world: &World, life: &Life, (kind, which): (u8, u16)) -> Option<Action
             Action::Policy(0),
             Action::Policy(2),
         ]),
-        _ => pick(&chances::ordinary(world)),
+        _ => pick(&chances::ordinary(world)).or_else(|| pick(&delays.map(Action::Advance))),
     }
 }
 
-fn live(life: &Life) -> Outcomes<()> {
-    let setup = setup(life);
+/// What happened in some lives: the kind of event, and the phase it found a node in.
+type Seen = BTreeSet<(&'static str, &'static str)>;
+
+/// Lives a life, with what becomes of it when nothing goes wrong any more.
+fn live(life: &Life, rules: Rules) -> Outcomes<()> {
+    let setup = setup(life, rules);
+    let (world, log) = begin(life, &setup, &mut Seen::new())?;
+    settle(world, &setup).map_err(|broken| with_log(&broken, &log))
+}
+
+fn begin(life: &Life, setup: &Setup, seen: &mut Seen) -> Outcomes<(World, Vec<String>)> {
     let fresh = State::new("nonce".to_owned(), boot(1), now(NIGHT, 0));
-    let mut world = World::new(&setup, vec![fresh; life.nodes], life.max, 0);
+    let mut world = World::new(setup, vec![fresh; life.nodes], life.max, 0);
     world.channel = 1;
     world.wall = NIGHT - 3600 + life.begins;
+    let mut log = Vec::new();
     for chance in &life.chances {
-        if let Some(action) = choose(&world, life, *chance) {
-            world.act(&setup, action)?;
-        }
+        let Some(action) = choose(&world, life, *chance) else { continue };
+        match action {
+            Action::Crash(n) => seen.insert(("crash", world.word(n))),
+            Action::PowerCut(n) => seen.insert(("power cut", world.word(n))),
+            _ => false,
+        };
+        let happened = world.act(setup, action);
+        log.push(format!("{action:?} → {}", world.phases()));
+        happened.map_err(|broken| with_log(&broken, &log))?;
     }
-    settle(world, &setup)
+    Ok((world, log))
+}
+
+fn with_log(broken: &Violation, log: &[String]) -> Violation {
+    Violation(format!("{}, after\n  {}", broken.0, log.join("\n  ")))
 }
 
 /// Rounds within which a fleet must find its end.
@@ -233,21 +264,24 @@ fn ended(world: &World, setup: &Setup) -> Outcomes<()> {
     Ok(())
 }
 
-fn config(cases: u32) -> ProptestConfig {
+/// `PROPTEST_CASES` sets how many lives there are.
+fn config() -> ProptestConfig {
+    let asked = std::env::var_os("PROPTEST_CASES").map(|_| ProptestConfig::default().cases);
     ProptestConfig {
-        cases,
+        cases: asked.unwrap_or(100),
         max_shrink_iters: 20_000,
+        max_shrink_time: 20_000,
         failure_persistence: Some(Box::new(FileFailurePersistence::WithSource("regressions"))),
         ..ProptestConfig::default()
     }
 }
 
 fn lives_well(life: &Life) -> Result<(), TestCaseError> {
-    live(life).map_err(|broken| TestCaseError::fail(broken.0))
+    live(life, real()).map_err(|broken| TestCaseError::fail(broken.0))
 }
 
 proptest! {
-    #![proptest_config(config(200))]
+    #![proptest_config(config())]
 
     #[test]
     fn one_node_lives_well(life in lives(1..2, 300)) {
@@ -257,6 +291,77 @@ proptest! {
     #[test]
     fn small_fleets_live_well(life in lives(2..4, 500)) {
         lives_well(&life)?;
+    }
+}
+
+/// Lives that are the same in every run.
+fn fixed_lives(count: usize) -> Vec<Life> {
+    let mut runner = TestRunner::deterministic();
+    let strategy = lives(1..2, 400);
+    (0..count).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
+}
+
+#[test]
+fn agents_die_in_every_phase() {
+    let mut seen = Seen::new();
+    for life in fixed_lives(400) {
+        begin(&life, &setup(&life, real()), &mut seen).unwrap();
+    }
+    for kind in ["crash", "power cut"] {
+        let phases: BTreeSet<&str> =
+            seen.iter().filter(|(what, _)| *what == kind).map(|(_, phase)| *phase).collect();
+        assert_eq!(phases.len(), 15, "{kind} in {phases:?}");
+    }
+}
+
+/// Wrong agents do not live well, else these lives show nothing.
+#[test]
+fn wrong_agents_are_found_out() {
+    let forgets_wishes: Rules = Rules {
+        step: |state, policy, now, event| {
+            let mut state = state.clone();
+            if let Phase::Releasing { .. } = state.phase {
+                state.request = None;
+            }
+            step(&state, policy, now, event)
+        },
+        ..real()
+    };
+    let takes_restarts_for_reboots = Rules {
+        resume: |mut state, boot, policy, now| {
+            if let Phase::Rebooting { boot, .. } = &mut state.phase {
+                boot.0.clear();
+            }
+            state.boot_id.0.clear();
+            resume(state, boot, policy, now)
+        },
+        ..real()
+    };
+    let waits_for_ever = Rules {
+        step: |state, policy, now, event| {
+            let mut right = step(state, policy, now, event);
+            if let Task::Later { at, .. } = &mut right.state.task {
+                *at = at.plus(Duration::from_secs(1_000_000_000));
+            }
+            right
+        },
+        ..real()
+    };
+    let gives_back_unseen = Rules {
+        step: |state, policy, now, event| {
+            let mut right = step(state, policy, now, event);
+            if let Phase::Verifying { job, .. } = right.state.phase.clone() {
+                right.state.phase = Phase::Confirming { job };
+            }
+            right
+        },
+        ..real()
+    };
+    let wrong = [forgets_wishes, takes_restarts_for_reboots, waits_for_ever, gives_back_unseen];
+    for (n, rules) in wrong.into_iter().enumerate() {
+        let found = fixed_lives(200).iter().position(|life| live(life, rules).is_err());
+        println!("wrong agent {n} found out in life {found:?}");
+        assert!(found.is_some(), "wrong agent {n} lives well");
     }
 }
 
@@ -271,7 +376,7 @@ fn a_life_without_trouble_installs_and_reboots() {
         trouble: 0,
         chances: Vec::new(),
     };
-    let setup = setup(&life);
+    let setup = setup(&life, real());
     let fresh = State::new("nonce".to_owned(), boot(1), now(NIGHT, 0));
     let mut world = World::new(&setup, vec![fresh; 2], 1, 0);
     let mut seen = std::collections::BTreeSet::new();
