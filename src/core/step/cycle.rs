@@ -16,7 +16,7 @@ const BLOCKED_PAUSE: Duration = Duration::from_secs(30);
 const MAX_TRIES: u32 = 5;
 /// Between two looks at a node whose update failed. Shorter than the executor stays without a call:
 /// it remembers from look to look what keeps restarting.
-pub const FAILED_POLL: Duration = Duration::from_secs(15);
+const FAILED_POLL: Duration = Duration::from_secs(15);
 
 impl Machine<'_> {
     pub(super) fn take_phase_outcome(&mut self, outcome: Outcome) {
