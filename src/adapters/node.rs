@@ -56,6 +56,17 @@ pub fn name() -> Result<String, NodeError> {
     Ok(read(Path::new("/proc/sys/kernel/hostname"))?.trim().to_owned())
 }
 
+/// Number of a local user; `None` when `/etc/passwd` does not have it.
+#[must_use]
+pub fn user_id(name: &str) -> Option<u32> {
+    user_id_in(&fs::read_to_string("/etc/passwd").unwrap_or_default(), name)
+}
+
+fn user_id_in(passwd: &str, name: &str) -> Option<u32> {
+    let mut rows = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+    rows.find(|row| row.first() == Some(&name)).and_then(|row| row.get(2)?.parse().ok())
+}
+
 /// A fresh random text of 32 hex digits.
 pub fn nonce() -> Result<String, NodeError> {
     let path = Path::new("/dev/urandom");
@@ -133,6 +144,14 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(id().unwrap(), theirs.trim());
+    }
+
+    #[test]
+    fn the_agents_user_is_found_by_its_name_only() {
+        let passwd = "root:x:0:0::/root:/bin/sh\nnotlockkeeper:x:7:7:::\nlockkeeper:x:998:998:::\n";
+        assert_eq!(user_id_in(passwd, "lockkeeper"), Some(998));
+        assert_eq!(user_id_in("lockkeeper2:x:5:5\nx:lockkeeper:6:6\n", "lockkeeper"), None);
+        assert_eq!(user_id_in("lockkeeper:x:many:1\n", "lockkeeper"), None);
     }
 
     #[test]

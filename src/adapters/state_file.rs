@@ -55,7 +55,7 @@ pub fn write<T: Serialize>(path: &Path, document: &T) -> Result<(), StateFileErr
     let mut text = serde_json::to_vec_pretty(document)
         .map_err(|source| StateFileError::Damaged { path: path.to_owned(), source })?;
     text.push(b'\n');
-    replace(path, &text).map_err(io("write", path))
+    replace(path, &text, 0o640).map_err(io("write", path))
 }
 
 /// Reads a document; `None` when there is none. `newest`: the newest schema the caller understands.
@@ -95,10 +95,11 @@ fn temporary(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+/// Puts `text` in place of a file durably, and never half written. `mode`: of a file newly made.
+pub fn replace(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
     let temporary = temporary(path);
     let mut file =
-        File::options().write(true).create(true).truncate(true).mode(0o640).open(&temporary)?;
+        File::options().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
     file.write_all(text)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;

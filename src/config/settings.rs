@@ -120,10 +120,13 @@ pub struct Workloads {
     pub ignore: Vec<String>,
 }
 
+/// Format of [`LockChoice`].
+pub const LOCK_SCHEMA: u32 = 1;
+
 /// Which lock this node uses: what must not change under a slot, or a ticket, that it has.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct LockChoice {
-    /// Format of the file it is kept in.
+    /// [`LOCK_SCHEMA`].
     pub schema: u32,
     /// `strategy`
     pub strategy: Strategy,
@@ -138,7 +141,7 @@ impl Settings {
     #[must_use]
     pub fn lock_choice(&self) -> LockChoice {
         let (lock, etcd) = (self.lock.clone(), self.etcd.clone());
-        LockChoice { schema: 1, strategy: self.strategy, lock, etcd }
+        LockChoice { schema: LOCK_SCHEMA, strategy: self.strategy, lock, etcd }
     }
 
     /// These settings with another lock.

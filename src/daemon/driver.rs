@@ -27,7 +27,7 @@ use crate::{
     },
     config::{
         self,
-        settings::{LockChoice, Settings, Strategy},
+        settings::{LOCK_SCHEMA, LockChoice, Settings, Strategy},
     },
     core::{
         event::{Ask, Event},
@@ -43,8 +43,6 @@ use crate::{
     observe::logging::chain,
 };
 
-/// Format of the file that remembers which lock is used.
-const LOCK_SCHEMA: u32 = 1;
 /// Between two looks at a fleet's lock store while nothing is queued.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 

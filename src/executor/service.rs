@@ -1,6 +1,6 @@
-//! The D-Bus service `org.lockkeeper1.Executor`: who may call, one verb at a time, gone when idle.
+//! The D-Bus service `org.lockkeeper1.Executor`: who may call, one verb of a kind at a time, gone when idle.
 
-use std::{fmt::Display, fs, future::Future, path::Path, sync::Arc, time::Duration};
+use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use tokio::{
@@ -12,7 +12,7 @@ use zbus::{Connection, fdo, message::Header, proxy::CacheProperties};
 
 use super::{Context, apply, check, confirm, evidence, reboot, record, restore, stage, verify};
 use crate::{
-    adapters::{apt::AptError, systemd::boot},
+    adapters::{apt::AptError, node, systemd::boot},
     core::{health::HealthReport, plan::PlanId},
     dbus::{EXECUTOR_NAME, EXECUTOR_PATH, error::Error},
     observe::logging::chain,
@@ -113,13 +113,7 @@ async fn unused(calls: &watch::Sender<usize>, idle: Duration) {
 /// The users that may call: root, and the agent's (`lockkeeper`), when `passwd` has it.
 #[must_use]
 pub fn callers() -> Vec<u32> {
-    let passwd = fs::read_to_string(Path::new("/etc/passwd")).unwrap_or_default();
-    std::iter::once(0).chain(user_id(&passwd, "lockkeeper")).collect()
-}
-
-fn user_id(passwd: &str, name: &str) -> Option<u32> {
-    let mut rows = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
-    rows.find(|row| row.first() == Some(&name)).and_then(|row| row.get(2)?.parse().ok())
+    std::iter::once(0).chain(node::user_id("lockkeeper")).collect()
 }
 
 impl Executor {
@@ -296,18 +290,5 @@ impl Executor {
         }
         let _turn = self.workloads.lock().await;
         json(&done(reboot::reboot(&self.context, boot_id).await)?)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_agents_user_is_found_by_its_name_only() {
-        let passwd = "root:x:0:0::/root:/bin/sh\nnotlockkeeper:x:7:7:::\nlockkeeper:x:998:998:::\n";
-        assert_eq!(user_id(passwd, "lockkeeper"), Some(998));
-        assert_eq!(user_id("lockkeeper2:x:5:5\nx:lockkeeper:6:6\n", "lockkeeper"), None);
-        assert_eq!(user_id("lockkeeper:x:many:1\n", "lockkeeper"), None);
     }
 }

@@ -11,7 +11,10 @@ use super::{
     AptError, Layout, apt_get, durable, plans, repository, resolve, simulation::Simulation,
     sources, space,
 };
-use crate::core::plan::{PackageChange, Plan, PlanId};
+use crate::{
+    adapters::node,
+    core::plan::{PackageChange, Plan, PlanId},
+};
 
 /// Publishes the stage of a plan that a check has written down. A good stage is left as it is, a
 /// damaged one is made anew; a failed one leaves nothing. Older plans are removed, but not one whose
@@ -90,10 +93,7 @@ fn failed(incoming: &Path, stderr: &str) -> AptError {
 
 /// apt downloads as this user, who must be able to write there; without it, apt downloads as root.
 fn give_to_sandbox(folder: &Path) -> Result<(), AptError> {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let uid =
-        passwd.lines().find_map(|line| line.strip_prefix("_apt:")?.split(':').nth(1)?.parse().ok());
-    chown(folder, uid, None).map_err(AptError::io("chown", folder))
+    chown(folder, node::user_id("_apt"), None).map_err(AptError::io("chown", folder))
 }
 
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>, AptError> {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::adapters::slots::{NodeRecord, StoreError, Token, parse};
+use crate::adapters::state_file;
 use crate::core::slots::{SCHEMA, Slots};
 
 /// What the file says.
@@ -82,7 +83,8 @@ pub(super) fn change<T>(
     let mut content = before.clone();
     let answer = edit(&mut content)?;
     if content != before {
-        replace(path, &content).map_err(failed)?;
+        let text = serde_json::to_vec(&content).map_err(|error| failed(error.into()))?;
+        state_file::replace(path, &text, 0o644).map_err(failed)?;
     }
     Ok(answer)
 }
@@ -99,18 +101,6 @@ fn lock(path: &Path) -> io::Result<File> {
     }?;
     file.lock()?;
     Ok(file)
-}
-
-/// Durable, and never half written: temporary file, sync, rename, sync the directory.
-fn replace(path: &Path, content: &Content) -> io::Result<()> {
-    let fresh = suffixed(path, ".new");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&fresh)?;
-    file.write_all(&serde_json::to_vec(content)?)?;
-    file.sync_all()?;
-    fs::rename(&fresh, path)?;
-    File::open(path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")))?
-        .sync_all()
 }
 
 fn suffixed(path: &Path, suffix: &str) -> PathBuf {
