@@ -131,7 +131,7 @@ class Lab:
         each(nodes, lambda node: node.script(INSTALL.format(packages=" ".join(packages)), timeout=180))
         if self.deb:
             for node in nodes:
-                node.id = until(f"lockkeeper runs on {node.name}", lambda n=node: n.status().get("node"), 30)
+                node.id = until(f"lockkeeper runs on {node.name}", lambda n=node: n.status()["node"], 30)
 
     def configure(self, node: Node, strategy: str = "etcd-lock", verb: str = "restart", **changes: str) -> None:
         """Writes the node's configuration (quick times) and has the agent load it (or `reload` it)."""

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from . import host, net
-from .wait import until
+from .wait import NoAnswer, until
 
 REBOOT = 133  # systemd-nspawn's exit status when the container asked for a reboot
 POWEROFF = signal.SIGRTMIN + 4
@@ -139,18 +139,18 @@ class Node:
         return self.run("/usr/bin/rebootctl", *args, check=check)
 
     def status(self) -> dict:
-        """`rebootctl status --json`; empty when it did not answer with a document."""
+        """`rebootctl status --json`; `NoAnswer` when that is no document."""
         return self._document("status")
 
     def explain(self) -> dict:
-        """`rebootctl explain --json`; empty when it did not answer with a document."""
+        """`rebootctl explain --json`; `NoAnswer` when that is no document."""
         return self._document("explain")
 
     def _document(self, verb: str) -> dict:
         try:
             return json.loads(self.rebootctl(verb, "--json", check=False).stdout)
-        except (host.CommandFailed, subprocess.TimeoutExpired, json.JSONDecodeError):
-            return {}
+        except (host.CommandFailed, subprocess.TimeoutExpired, json.JSONDecodeError) as error:
+            raise NoAnswer(f"{self.name}: {error}") from error
 
     # ---- looking in from the host ----
 

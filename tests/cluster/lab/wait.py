@@ -13,6 +13,10 @@ class Timeout(AssertionError):
     """The awaited condition did not come true in time."""
 
 
+class NoAnswer(RuntimeError):
+    """Something that was asked (a restarting agent, say) gave no answer: neither yes nor no."""
+
+
 def until(
     what: str,
     condition: Callable[[], T],
@@ -22,15 +26,18 @@ def until(
 ) -> T:
     """Returns the first true answer of `condition`; after `timeout` seconds raises `Timeout`.
 
-    `seen` describes the last state for the error message.
+    `NoAnswer` is not yet true. `seen` describes the last state for the error message.
     """
     deadline = time.monotonic() + timeout
     while True:
-        answer = condition()
-        if answer:
-            return answer
+        silence = ""
+        try:
+            if answer := condition():
+                return answer
+        except NoAnswer as error:
+            silence = f"; {error}"
         if time.monotonic() >= deadline:
-            last = f"; last seen: {seen()}" if seen else ""
+            last = f"; last seen: {seen()}" if seen else silence
             raise Timeout(f"not within {timeout:g} s: {what}{last}")
         time.sleep(pause)
 
