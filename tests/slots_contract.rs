@@ -10,6 +10,8 @@ mod etcd;
 mod etcd_errors;
 #[path = "slots_contract/etcd_faults.rs"]
 mod etcd_faults;
+#[path = "slots_contract/groups.rs"]
+mod groups;
 #[path = "slots_contract/history.rs"]
 mod history;
 #[path = "slots_contract/promises.rs"]
@@ -21,12 +23,12 @@ mod wait;
 
 /// Runs every promise on every store.
 macro_rules! contract {
-    ($($promise:ident)*) => {
+    ($($promises:ident::$promise:ident)*) => {
         mod with_etcd {
             $(
                 #[tokio::test]
                 async fn $promise() {
-                    crate::promises::$promise(crate::bench::Bench::etcd().await).await;
+                    crate::$promises::$promise(crate::bench::Bench::etcd().await).await;
                 }
             )*
         }
@@ -34,7 +36,7 @@ macro_rules! contract {
             $(
                 #[tokio::test]
                 async fn $promise() {
-                    crate::promises::$promise(crate::bench::Bench::local()).await;
+                    crate::$promises::$promise(crate::bench::Bench::local()).await;
                 }
             )*
         }
@@ -42,19 +44,27 @@ macro_rules! contract {
 }
 
 contract! {
-    never_more_than_max_hold_at_once
-    first_come_first_served
-    acquiring_again_answers_the_same_slot
-    a_second_machine_with_the_same_node_id_is_refused
-    releasing_what_is_not_ours_writes_nothing
-    a_halted_group_admits_nobody_until_it_is_resumed
-    a_raised_max_admits_the_next_at_once
-    a_lowered_max_keeps_its_holders_and_admits_nobody
-    a_slot_taken_away_by_an_admin_is_no_error_for_its_holder
-    a_slot_taken_by_hand_is_waited_for
-    an_admins_change_that_is_already_made_writes_nothing
-    who_leaves_while_waiting_does_not_block_the_queue
-    an_acquire_dropped_anywhere_never_keeps_a_slot_after_leave
-    nobody_is_admitted_while_the_group_settles
-    what_nodes_publish_is_what_others_read
+    promises::never_more_than_max_hold_at_once
+    promises::first_come_first_served
+    promises::acquiring_again_answers_the_same_slot
+    promises::a_second_machine_with_the_same_node_id_is_refused
+    promises::releasing_what_is_not_ours_writes_nothing
+    promises::a_halted_group_admits_nobody_until_it_is_resumed
+    promises::a_raised_max_admits_the_next_at_once
+    promises::a_lowered_max_keeps_its_holders_and_admits_nobody
+    promises::a_slot_taken_away_by_an_admin_is_no_error_for_its_holder
+    promises::a_slot_taken_by_hand_is_waited_for
+    promises::an_admins_change_that_is_already_made_writes_nothing
+    promises::who_leaves_while_waiting_does_not_block_the_queue
+    promises::an_acquire_dropped_anywhere_never_keeps_a_slot_after_leave
+    promises::nobody_is_admitted_while_the_group_settles
+    promises::what_nodes_publish_is_what_others_read
+    groups::a_node_in_several_groups_gets_all_slots_at_once_or_none
+    groups::nodes_in_crossing_groups_never_block_each_other_for_ever
+    groups::who_holds_only_a_part_gives_it_back_before_it_waits
+    groups::a_settle_time_keeps_each_group_that_was_left
+    groups::a_halt_for_a_while_ends_by_itself
+    groups::what_happened_is_told_in_order
+    groups::an_overdue_mark_is_made_once_and_only_on_this_very_holder
+    groups::every_group_that_was_used_is_known
 }

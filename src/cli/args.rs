@@ -1,8 +1,11 @@
 //! The command line.
 
+use std::time::Duration;
+
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::{config::ConfigArgs, windows::WindowsArgs};
+use crate::config::duration;
 
 /// See and steer this machine's updates and reboots, and its fleet's reboot lock.
 #[derive(Debug, Parser)]
@@ -39,6 +42,8 @@ pub enum Command {
     },
     /// Forget an asked-for reboot, as long as nothing was disturbed.
     Cancel,
+    /// As if an update had asked for a reboot: try the whole cycle, in this node's turn and window.
+    SendNeedReboot,
     /// Take a slot of the reboot lock by hand, for this node or another.
     Lock {
         /// Node id (default: this node).
@@ -46,15 +51,22 @@ pub enum Command {
         /// Why; shown to everyone who waits.
         #[arg(long, default_value = "locked by an admin")]
         reason: String,
+        /// How long the slot should be needed ("2h"): it is marked as overdue after that.
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        expected: Option<Duration>,
         /// Which lock.
         #[command(flatten)]
         target: Target,
     },
-    /// Take a slot away from this node or another, whoever took it. A cycle under way on that node
-    /// is not stopped by it: see with `status` that it is down for good, or back.
+    /// Take the slots away from this node or another, whoever took them: in every group where it has
+    /// one, or in one group. Installing under way on that node is not stopped by it, but it reboots
+    /// no more: see with `status` that it is down for good, or back.
     Unlock {
         /// Node id (default: this node).
         id: Option<String>,
+        /// Why, for the history.
+        #[arg(long, default_value = "")]
+        reason: String,
         /// Which lock.
         #[command(flatten)]
         target: Target,
@@ -72,12 +84,36 @@ pub enum Command {
         /// Why; shown to everyone.
         #[arg(long)]
         reason: String,
+        /// End the halt by itself after this time ("2d"), by the lock store's clock.
+        #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+        lasts: Option<Duration>,
         /// Which lock.
         #[command(flatten)]
         target: Target,
     },
     /// Let a halted group go on.
     Resume {
+        /// Why, for the history.
+        #[arg(long, default_value = "")]
+        reason: String,
+        /// Which lock.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Who waits for a slot, first in line first.
+    Queue {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Which lock.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Who locked, unlocked, forced or halted what, and why.
+    History {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
         /// Which lock.
         #[command(flatten)]
         target: Target,
@@ -124,10 +160,15 @@ pub struct Target {
     /// Go straight to etcd here instead of asking the agent (repeatable).
     #[arg(long, value_name = "URL")]
     pub endpoint: Vec<String>,
-    /// Lock group, with --endpoint.
-    #[arg(long, default_value = "default", requires = "endpoint")]
-    pub group: String,
+    /// Lock group (default: this node's first, or "default" with --endpoint).
+    #[arg(long)]
+    pub group: Option<String>,
     /// Key prefix, with --endpoint.
     #[arg(long, default_value = "/lockkeeper/v1", requires = "endpoint")]
     pub prefix: String,
+}
+
+/// A duration as in configuration files.
+fn duration(text: &str) -> Result<Duration, String> {
+    duration::parse(text).map_err(|error| format!("{error}; {}", error.help()))
 }

@@ -105,7 +105,7 @@ fn check(
         out,
         "good: strategy {}, group {}, {}, {}",
         settings.strategy.name(),
-        settings.lock.group,
+        settings.lock.groups.join("+"),
         count(settings.schedule.windows.len(), "window"),
         count(settings.schedule.freezes.len(), "freeze"),
     )?;

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use crate::{
     adapters::slots::NodeRecord,
-    core::{explain::Explanation, plan::Plan, verdict::Verdict},
-    dbus::agent::{LockDoc, StatusDoc, SupplyDoc},
+    core::{explain::Explanation, history::Entry, plan::Plan, verdict::Verdict},
+    dbus::agent::{LockDoc, QueuedDoc, StatusDoc, SupplyDoc},
 };
 
 /// `locksmithctl status`, byte for byte.
@@ -33,7 +33,12 @@ pub fn lock(lock: &LockDoc, now: Timestamp) -> String {
     };
     if !lock.holders.is_empty() {
         let rows = lock.holders.iter().map(|h| {
-            [h.node.as_str(), &h.name, &ago(h.since, now), or_dash(&h.phase), &h.reason]
+            let phase = if h.overdue {
+                format!("{} (overdue)", or_dash(&h.phase))
+            } else {
+                h.phase.clone()
+            };
+            [h.node.as_str(), &h.name, &ago(h.since, now), or_dash(&phase), &h.reason]
                 .map(str::to_owned)
         });
         text.push('\n');
@@ -46,10 +51,11 @@ pub fn lock(lock: &LockDoc, now: Timestamp) -> String {
     if let Some(halt) = &lock.halt {
         let _ = write!(
             text,
-            "\nHALTED by {} {}: {}\n  nobody is admitted until `rebootctl resume`\n",
+            "\nHALTED by {} {}: {}\n  nobody is admitted until {}`rebootctl resume`\n",
             halt.by,
             ago(halt.since, now),
-            halt.reason
+            halt.reason,
+            halt.expires.map(|at| format!("{at} or ")).unwrap_or_default(),
         );
     }
     if let Some(error) = &lock.error {
@@ -64,21 +70,73 @@ pub fn lock(lock: &LockDoc, now: Timestamp) -> String {
     text
 }
 
+/// The locks of some groups, each under its name if there are several.
+#[must_use]
+pub fn locks(locks: &[LockDoc], now: Timestamp) -> String {
+    match locks {
+        [] => "no group has been used yet\n".to_owned(),
+        [one] => lock(one, now),
+        several => several
+            .iter()
+            .map(|one| format!("Group: {}\n{}", one.group, lock(one, now)))
+            .collect::<Vec<_>>()
+            .join("\n"),
+    }
+}
+
+/// `queue`.
+#[must_use]
+pub fn queues(locks: &[LockDoc]) -> String {
+    let rows = locks.iter().flat_map(|lock| {
+        let row = |(place, ticket): (usize, &QueuedDoc)| {
+            [&lock.group, &(place + 1).to_string(), &ticket.node, &ticket.name, &ticket.reason]
+                .map(String::clone)
+        };
+        lock.queue.iter().enumerate().map(row).collect::<Vec<_>>()
+    });
+    let rows: Vec<_> = rows.collect();
+    if rows.is_empty() {
+        return "nobody waits\n".to_owned();
+    }
+    table(["GROUP", "PLACE", "MACHINE ID", "NODE", "REASON"], rows.into_iter())
+}
+
+/// `history`.
+#[must_use]
+pub fn history(entries: &[Entry]) -> String {
+    if entries.is_empty() {
+        return "nothing has happened yet\n".to_owned();
+    }
+    let rows = entries.iter().map(|entry| {
+        let at = entry.at.strftime("%Y-%m-%d %H:%M:%SZ").to_string();
+        let release = entry.release.as_deref().map(|id| id.get(..12).unwrap_or(id));
+        let why = match release {
+            Some(release) if entry.reason.is_empty() => release.to_owned(),
+            Some(release) => format!("{} ({release})", entry.reason),
+            None => entry.reason.clone(),
+        };
+        [&at, entry.what.word(), or_dash(&entry.name), or_dash(&entry.by), &why].map(str::to_owned)
+    });
+    table(["WHEN", "WHAT", "NODE", "BY", "WHY"], rows)
+}
+
 /// `status`, whole.
 #[must_use]
 pub fn status(doc: &StatusDoc, now: Timestamp) -> String {
-    let mut text = lock(&doc.lock, now);
+    let mut text = locks(&doc.locks, now);
     let _ = write!(
         text,
         "\nThis node: {} (group {}, strategy {}), {}: {}\n",
         doc.name,
-        doc.group,
+        doc.groups.join("+"),
         doc.strategy,
         doc.phase,
         line(&doc.verdict, now)
     );
-    if let Some(place) = doc.lock.queue.iter().position(|ticket| ticket.node == doc.node) {
-        let _ = writeln!(text, "  place in the queue: {}", place + 1);
+    for lock in &doc.locks {
+        if let Some(place) = lock.queue.iter().position(|ticket| ticket.node == doc.node) {
+            let _ = writeln!(text, "  place in the queue of {}: {}", lock.group, place + 1);
+        }
     }
     let staged = doc.staged.as_ref().map_or("nothing staged".to_owned(), |plan| {
         format!("staged {} ({} package(s))", plan.id.short(), plan.packages.len())
@@ -197,6 +255,8 @@ mod tests {
             since: at("2026-11-23T10:00:00Z"),
             reason: "kernel".to_owned(),
             phase: "verifying".to_owned(),
+            release: None,
+            overdue: false,
         };
         LockDoc {
             available: 0,

@@ -10,7 +10,7 @@ use super::{
     entries::{FreezeEntry, WindowEntry},
     fragment::{Node, Reader},
     origin::{Located, Origin},
-    settings::Strategy,
+    settings::{OnOverdue, Strategy},
     value::{self, between, texts},
 };
 
@@ -87,8 +87,11 @@ keys! {
     "check.first", check_first: Duration = secs(7 * 60), between(Duration::ZERO, 7 * DAY);
     "check.interval", check_interval: Duration = secs(45 * 60), between(secs(10), 7 * DAY);
     "check.spread", check_spread: Duration = secs(5 * 60), between(Duration::ZERO, 7 * DAY);
-    "lock.group", lock_group: String = "default".to_owned(), value::group;
+    "lock.group", lock_group: Vec<String> = vec!["default".to_owned()], value::groups;
     "lock.settle", lock_settle: Duration = Duration::ZERO, between(Duration::ZERO, DAY);
+    "lock.expected", lock_expected: Duration = HOUR, between(secs(60), 7 * DAY);
+    "lock.on_overdue", lock_on_overdue: OnOverdue = OnOverdue::Wait, value::on_overdue;
+    "lock.max_quarantined", lock_max_quarantined: u32 = 1, value::count(1, 1000);
     "etcd.endpoints", etcd_endpoints: Vec<String> = vec!["http://127.0.0.1:2379".to_owned()],
         value::endpoints;
     "etcd.prefix", etcd_prefix: String = "/lockkeeper/v1".to_owned(), value::prefix;
@@ -178,6 +181,18 @@ impl Show for String {
 impl Show for Vec<String> {
     fn show(&self) -> Value {
         self.iter().cloned().map(Value::String).collect()
+    }
+}
+
+impl Show for u32 {
+    fn show(&self) -> Value {
+        Value::from(*self)
+    }
+}
+
+impl Show for OnOverdue {
+    fn show(&self) -> Value {
+        Value::String(self.name().to_owned())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::core::slots::MEMBERS_GROUP;
 use crate::core::window::Schedule;
 
 /// How far lockkeeper goes with this machine.
@@ -68,11 +69,54 @@ pub struct Check {
 /// `[lock]`: the reboot lock.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Lock {
-    /// `group`: `^[a-zA-Z0-9.-]+$` (default `default`).
-    pub group: String,
+    /// `group`: one or several (at most [`MOST_GROUPS`](crate::core::slots::MOST_GROUPS)), each
+    /// `^[a-zA-Z0-9.-]+$` (default `default`). Sorted.
+    pub groups: Vec<String>,
     /// `settle`: nobody is admitted for this long after an unlock (default 0s; etcd's minimum lease
     /// is about 2 s).
     pub settle: Duration,
+    /// `expected`: this node should not need a slot for longer than this (default 1h); whoever waits
+    /// marks it as overdue then.
+    pub expected: Duration,
+    /// `on_overdue`: what this node does about an overdue holder before it (default `wait`).
+    pub on_overdue: OnOverdue,
+    /// `max_quarantined`: with `quarantine`, so many overdue holders are passed by (default 1).
+    pub max_quarantined: u32,
+}
+
+/// What a waiter does about a holder that needs longer than it expected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnOverdue {
+    /// Waits until it is back, or an admin unlocks it. The default.
+    Wait,
+    /// Goes on without it: that many nodes more may be down at once.
+    Quarantine,
+}
+
+impl OnOverdue {
+    /// Every choice.
+    pub const ALL: [Self; 2] = [Self::Wait, Self::Quarantine];
+
+    /// Its word in configuration files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Wait => "wait",
+            Self::Quarantine => "quarantine",
+        }
+    }
+}
+
+impl Lock {
+    /// So many overdue holders do not count for this node.
+    #[must_use]
+    pub const fn quarantine(&self) -> u32 {
+        match self.on_overdue {
+            OnOverdue::Wait => 0,
+            OnOverdue::Quarantine => self.max_quarantined,
+        }
+    }
 }
 
 /// `[etcd]`: used with strategy `etcd-lock`.
@@ -137,6 +181,16 @@ pub struct LockChoice {
 }
 
 impl Settings {
+    /// Every group this node may hold a slot of.
+    #[must_use]
+    pub fn lock_groups(&self) -> Vec<String> {
+        let mut groups = self.lock.groups.clone();
+        if self.strategy == Strategy::EtcdLock && !groups.iter().any(|g| g == MEMBERS_GROUP) {
+            groups.push(MEMBERS_GROUP.to_owned());
+        }
+        groups
+    }
+
     /// The lock these settings choose.
     #[must_use]
     pub fn lock_choice(&self) -> LockChoice {

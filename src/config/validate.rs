@@ -80,7 +80,13 @@ impl Merged {
                 interval: self.check_interval.value,
                 spread: self.check_spread.value,
             },
-            lock: Lock { group: self.lock_group.value, settle: self.lock_settle.value },
+            lock: Lock {
+                groups: self.lock_group.value,
+                settle: self.lock_settle.value,
+                expected: self.lock_expected.value,
+                on_overdue: self.lock_on_overdue.value,
+                max_quarantined: self.lock_max_quarantined.value,
+            },
             etcd: Etcd {
                 endpoints: self.etcd_endpoints.value,
                 prefix: self.etcd_prefix.value,

@@ -13,9 +13,10 @@ use super::{
     duration::{self, DurationError},
     error::Kind,
     fragment::{Node, Reader},
-    settings::Strategy,
+    settings::{OnOverdue, Strategy},
     suggest,
 };
+use crate::core::slots::MOST_GROUPS;
 
 /// What is wrong with a text, and what to do.
 pub(super) type Complaint = (String, Option<String>);
@@ -91,27 +92,79 @@ pub(super) fn between(
     }
 }
 
-/// `strategy`
-pub(super) fn strategy(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Strategy> {
+/// One of a few words.
+fn word<T: Copy>(
+    reader: &mut Reader<'_>,
+    key: &str,
+    node: &Node<'_>,
+    (what, all): (&str, &[T]),
+    name: impl Fn(T) -> &'static str,
+) -> Option<T> {
     parsed(reader, key, node, |text| {
-        let found = Strategy::ALL.into_iter().find(|strategy| strategy.name() == text);
+        let found = all.iter().copied().find(|known| name(*known) == text);
         found.ok_or_else(|| {
-            let names = || Strategy::ALL.iter().map(|strategy| strategy.name());
+            let names = || all.iter().map(|known| name(*known));
             let meant = match suggest::nearest(text, names()) {
                 Some(known) => format!("did you mean \"{known}\"? "),
                 None => String::new(),
             };
             let known = suggest::listed(names());
-            (
-                format!("unknown strategy {text:?}"),
-                Some(format!("{meant}This version knows {known}")),
-            )
+            (format!("unknown {what} {text:?}"), Some(format!("{meant}This version knows {known}")))
         })
     })
 }
 
-/// `lock.group`
-pub(super) fn group(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<String> {
+/// `strategy`
+pub(super) fn strategy(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Strategy> {
+    word(reader, key, node, ("strategy", &Strategy::ALL), Strategy::name)
+}
+
+/// `lock.on_overdue`
+pub(super) fn on_overdue(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<OnOverdue> {
+    word(reader, key, node, ("answer to an overdue holder", &OnOverdue::ALL), OnOverdue::name)
+}
+
+/// A whole number within bounds, both inclusive.
+pub(super) fn count(
+    least: u32,
+    most: u32,
+) -> impl Fn(&mut Reader<'_>, &str, &Node<'_>) -> Option<u32> {
+    move |reader, key, node| {
+        let DeValue::Integer(number) = node.get_ref() else {
+            reader.wrong_type(key, node, "a number", None);
+            return None;
+        };
+        let good = |number: &u32| (least..=most).contains(number);
+        let read = u32::from_str_radix(number.as_str(), number.radix()).ok().filter(good);
+        if read.is_none() {
+            let problem = format!("{number} is out of range");
+            reader.complain(Kind::BadValue, key, node, problem, format!("{least} to {most}"));
+        }
+        read
+    }
+}
+
+/// `lock.group`: one name or a list of names; sorted, each once.
+pub(super) fn groups(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Vec<String>> {
+    let parts: Vec<&Node<'_>> = match node.get_ref() {
+        DeValue::Array(array) => array.iter().collect(),
+        _ => vec![node],
+    };
+    if parts.is_empty() || parts.len() > MOST_GROUPS {
+        let problem = format!("names {} groups", parts.len());
+        let help = format!("name at least one and at most {MOST_GROUPS}");
+        reader.complain(Kind::BadValue, key, node, problem, help);
+        return None;
+    }
+    // All are read, so that all mistakes are found.
+    let read: Vec<_> = parts.into_iter().map(|part| group(reader, key, part)).collect();
+    let mut groups = read.into_iter().collect::<Option<Vec<_>>>()?;
+    groups.sort();
+    groups.dedup();
+    Some(groups)
+}
+
+fn group(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<String> {
     parsed(reader, key, node, |text| {
         let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
         if !text.is_empty() && text.bytes().all(good) {

@@ -4,7 +4,7 @@ use super::{
     effect::EffectId,
     health::{Evidence, HealthReport},
     plan::Plan,
-    slots::SlotsView,
+    slots::Views,
 };
 
 /// One fact.
@@ -15,7 +15,7 @@ pub enum Event {
     /// The policy was replaced.
     PolicyChanged,
     /// The lock store was looked at, or could not be.
-    Store(Result<SlotsView, String>),
+    Store(Result<Views, String>),
     /// An admin asks for something.
     Ask(Ask),
     /// An effect ended.

@@ -9,6 +9,7 @@ use super::{
     health::Evidence,
     plan::PlanId,
     policy::Policy,
+    slots::{Holder, SlotsView},
     state::{Job, Phase, State, SupplyTask, Task},
     time::Now,
     verdict::Verdict,
@@ -51,7 +52,7 @@ fn verdict(state: &State, policy: &Policy, now: Now) -> Verdict {
         Phase::Probing { job } => {
             doing("probing", format!("looking for blockers before {}", what(job)))
         }
-        Phase::Queued { job } => queued(state, job, at),
+        Phase::Queued { job } => queued(state, policy, job, at),
         Phase::Leaving => doing("leaving", "taking the ticket out of the queue".to_owned()),
         Phase::Preflight { job } => {
             doing("preflight", format!("the slot is held; looking once more before {}", what(job)))
@@ -118,31 +119,48 @@ fn idle(state: &State, policy: &Policy, now: Now) -> Verdict {
     }
 }
 
-fn queued(state: &State, job: &Job, at: Timestamp) -> Verdict {
+fn queued(state: &State, policy: &Policy, job: &Job, at: Timestamp) -> Verdict {
     if let Some(problem) = store_problem(state) {
         return problem;
     }
-    let Some(view) = &state.store.view else {
+    let Some(views) = &state.store.view else {
         return Verdict::new("queued", format!("joining the queue for {}", what(job))).since(at);
     };
-    if let Some(halt) = &view.slots.halt {
-        let text = format!("the group is halted by {}: {}", halt.by, halt.reason);
+    // One group goes without saying.
+    let of = |group: &str| if views.len() > 1 { format!("{group}: ") } else { String::new() };
+    let halt = views.iter().find_map(|(group, view)| Some((group, view.slots.halt.as_ref()?)));
+    if let Some((group, halt)) = halt {
+        let text = format!("{}the group is halted by {}: {}", of(group), halt.by, halt.reason);
         return Verdict::new("halted", text).since(halt.since);
     }
-    let holders: Vec<&str> = view.slots.holders.iter().map(|h| h.name.as_str()).collect();
-    let text = if holders.is_empty() && view.settling {
-        "waiting in the queue: the group settles after an unlock".to_owned()
-    } else if holders.is_empty() {
-        "waiting in the queue for a slot".to_owned()
-    } else {
-        format!(
-            "waiting in the queue: {} of {} slot(s) taken by {}",
-            holders.len(),
-            view.slots.max,
-            holders.join(", ")
-        )
+    let whys = views.iter().filter_map(|(group, view)| {
+        blocked(view, &policy.node).map(|why| format!("{}{why}", of(group)))
+    });
+    let text = match whys.collect::<Vec<_>>().join("; ") {
+        none if none.is_empty() => "waiting in the queue for a slot".to_owned(),
+        whys => format!("waiting in the queue: {whys}"),
     };
     Verdict::new("queued", text).since(at)
+}
+
+/// Why `node` gets no slot of this group now, if there is anything to say.
+fn blocked(view: &SlotsView, node: &str) -> Option<String> {
+    let before = view.queue.iter().take_while(|ticket| ticket.node != node).last();
+    let queue = before.map(|ticket| format!("after {}", ticket.name));
+    let holder = |h: &Holder| {
+        if h.overdue { format!("{} (overdue)", h.name) } else { h.name.clone() }
+    };
+    let holders: Vec<String> = view.slots.holders.iter().map(holder).collect();
+    let slots = if view.slots.available() == 0 {
+        let (taken, max) = (holders.len(), view.slots.max);
+        Some(format!("{taken} of {max} slot(s) taken by {}", holders.join(", ")))
+    } else if view.settling {
+        Some("the group settles after an unlock".to_owned())
+    } else {
+        None
+    };
+    let whys: Vec<String> = queue.into_iter().chain(slots).collect();
+    (!whys.is_empty()).then(|| whys.join(", "))
 }
 
 fn store_problem(state: &State) -> Option<Verdict> {

@@ -6,12 +6,15 @@
 //!
 //! [`step::step`] and, after every start, [`resume::resume`] are the only ways to a new [`state::State`].
 
+pub mod change;
 pub mod effect;
 pub mod event;
 pub mod explain;
 pub mod gate;
 pub mod health;
+pub mod history;
 pub mod invariants;
+pub mod overdue;
 pub mod plan;
 pub mod policy;
 pub mod record;
@@ -21,5 +24,6 @@ pub mod standing;
 pub mod state;
 pub mod step;
 pub mod time;
+pub mod turn;
 pub mod verdict;
 pub mod window;

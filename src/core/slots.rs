@@ -3,8 +3,19 @@
 //! Stores (etcd, a local file) keep this value and change it only with these functions, inside a
 //! compare-and-swap on the revision they read.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+/// The group of the nodes that carry a member of etcd: one slot, whatever other groups they are in.
+pub const MEMBERS_GROUP: &str = "etcd-members";
+
+/// Groups a node may be in. etcd takes 128 operations in one transaction, and a look needs six a group.
+pub const MOST_GROUPS: usize = 8;
+
+/// What one look at several groups shows, by group.
+pub type Views = BTreeMap<String, SlotsView>;
 
 /// Format of the stored value; a store refuses a newer one rather than truncate it.
 pub const SCHEMA: u32 = 1;
@@ -41,6 +52,17 @@ pub struct Holder {
     pub release: Option<String>,
     /// Boot id it took the slot in.
     pub boot_id: String,
+    /// How long it expects to need the slot, in seconds; 0 when it does not say.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub expected_secs: u64,
+    /// Somebody who waits has seen it hold the slot for longer than it expected to.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub overdue: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+fn is_zero(secs: &u64) -> bool {
+    *secs == 0
 }
 
 /// The group is stopped: nobody is admitted until an admin resumes it.
@@ -55,6 +77,10 @@ pub struct Halt {
     /// The plan that failed, if one did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub release: Option<String>,
+    /// When it ends by itself, by the wall clock of whoever halted; for people only: the store keeps
+    /// the time. Without, it ends when an admin resumes the group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
 }
 
 /// One waiter, in queue order.
@@ -74,7 +100,7 @@ pub struct Ticket {
 }
 
 /// What one look at a group shows.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SlotsView {
     /// The semaphore.
     pub slots: Slots,
@@ -145,7 +171,14 @@ impl Slots {
     /// Slots free now: never negative, also when `max` was lowered below the number of holders.
     #[must_use]
     pub fn available(&self) -> u32 {
-        self.max.saturating_sub(u32::try_from(self.holders.len()).unwrap_or(u32::MAX))
+        self.free(0)
+    }
+
+    /// Slots free now when up to `quarantine` overdue holders do not count.
+    fn free(&self, quarantine: u32) -> u32 {
+        let overdue = self.holders.iter().filter(|h| h.overdue).count();
+        let counted = self.holders.len() - overdue.min(quarantine as usize);
+        self.max.saturating_sub(u32::try_from(counted).unwrap_or(u32::MAX))
     }
 
     /// Whether this very claim (node and nonce) holds a slot.
@@ -165,7 +198,7 @@ impl Slots {
     ///
     /// # Errors
     /// [`Refusal`] when it may not be admitted.
-    pub fn admit(&self, claim: &Holder) -> Result<Self, Refusal> {
+    pub fn admit(&self, claim: &Holder, quarantine: u32) -> Result<Self, Refusal> {
         if let Some(held) = self.holder(&claim.node) {
             if held.nonce == claim.nonce {
                 return Ok(self.clone());
@@ -175,7 +208,7 @@ impl Slots {
         if let Some(halt) = &self.halt {
             return Err(Refusal::Halted(halt.clone()));
         }
-        if self.available() == 0 {
+        if self.free(quarantine) == 0 {
             return Err(Refusal::Full { max: self.max });
         }
         let mut next = self.clone();
@@ -216,6 +249,24 @@ impl Slots {
     pub fn resumed(&self) -> Self {
         Self { halt: None, ..self.clone() }
     }
+
+    /// The value as it counts now: without a halt whose time is over. `halt_lasts` tells what the
+    /// store's clock says of a halt that ends by itself.
+    #[must_use]
+    pub fn effective(&self, halt_lasts: bool) -> Self {
+        let over = self.halt.as_ref().is_some_and(|h| h.expires.is_some()) && !halt_lasts;
+        if over { self.resumed() } else { self.clone() }
+    }
+
+    /// The value with this very holder (node and nonce) marked as overdue.
+    #[must_use]
+    pub fn with_overdue(&self, node: &str, nonce: &str) -> Self {
+        let mut next = self.clone();
+        for holder in next.holders.iter_mut().filter(|h| h.node == node && h.nonce == nonce) {
+            holder.overdue = true;
+        }
+        next
+    }
 }
 
 impl Ticket {
@@ -247,6 +298,8 @@ mod tests {
             reason: "update".into(),
             release: None,
             boot_id: "b".into(),
+            expected_secs: 0,
+            overdue: false,
         }
     }
 
@@ -256,43 +309,44 @@ mod tests {
             by: "web-1".into(),
             since: Timestamp::UNIX_EPOCH,
             release: None,
+            expires: None,
         }
     }
 
     #[test]
     fn a_claim_is_admitted_while_a_slot_is_free() {
-        let one = Slots::default().admit(&claim("a", "n")).unwrap();
+        let one = Slots::default().admit(&claim("a", "n"), 0).unwrap();
         assert!(one.held_by("a", "n"));
         assert_eq!(one.available(), 0);
-        assert_eq!(one.admit(&claim("b", "n")), Err(Refusal::Full { max: 1 }));
+        assert_eq!(one.admit(&claim("b", "n"), 0), Err(Refusal::Full { max: 1 }));
     }
 
     #[test]
     fn admitting_twice_changes_nothing_even_after_a_halt() {
-        let held = Slots::default().admit(&claim("a", "n")).unwrap().halted(halt("x"));
-        assert_eq!(held.admit(&claim("a", "n")), Ok(held));
+        let held = Slots::default().admit(&claim("a", "n"), 0).unwrap().halted(halt("x"));
+        assert_eq!(held.admit(&claim("a", "n"), 0), Ok(held));
     }
 
     #[test]
     fn a_cloned_node_id_is_told_from_a_slot_taken_by_hand() {
-        let held = Slots::default().admit(&claim("a", "n")).unwrap();
-        assert!(matches!(held.admit(&claim("a", "m")), Err(Refusal::DuplicateNode { .. })));
-        assert!(matches!(held.admit(&claim("a", "")), Err(Refusal::AlreadyHeld { .. })));
-        let by_hand = Slots::default().admit(&claim("a", "")).unwrap();
-        assert!(matches!(by_hand.admit(&claim("a", "n")), Err(Refusal::AlreadyHeld { .. })));
+        let held = Slots::default().admit(&claim("a", "n"), 0).unwrap();
+        assert!(matches!(held.admit(&claim("a", "m"), 0), Err(Refusal::DuplicateNode { .. })));
+        assert!(matches!(held.admit(&claim("a", ""), 0), Err(Refusal::AlreadyHeld { .. })));
+        let by_hand = Slots::default().admit(&claim("a", ""), 0).unwrap();
+        assert!(matches!(by_hand.admit(&claim("a", "n"), 0), Err(Refusal::AlreadyHeld { .. })));
     }
 
     #[test]
     fn a_halted_group_admits_nobody_until_it_is_resumed() {
         let halted = Slots::default().halted(halt("bad release")).halted(halt("later"));
-        assert_eq!(halted.admit(&claim("a", "n")), Err(Refusal::Halted(halt("bad release"))));
-        assert!(halted.resumed().admit(&claim("a", "n")).is_ok());
+        assert_eq!(halted.admit(&claim("a", "n"), 0), Err(Refusal::Halted(halt("bad release"))));
+        assert!(halted.resumed().admit(&claim("a", "n"), 0).is_ok());
     }
 
     #[test]
     fn max_below_the_number_of_holders_keeps_them_and_admits_nobody() {
         let two = Slots::default().with_max(2).unwrap();
-        let full = two.admit(&claim("a", "n")).unwrap().admit(&claim("b", "n")).unwrap();
+        let full = two.admit(&claim("a", "n"), 0).unwrap().admit(&claim("b", "n"), 0).unwrap();
         let lowered = full.with_max(1).unwrap();
         assert_eq!((lowered.holders.len(), lowered.available()), (2, 0));
         assert_eq!(lowered.without("a").available(), 0);
@@ -301,8 +355,32 @@ mod tests {
     }
 
     #[test]
+    fn an_overdue_holder_stops_counting_only_where_quarantine_allows_it() {
+        let held = Slots::default().admit(&claim("a", "n"), 0).unwrap();
+        let overdue = held.with_overdue("a", "n");
+        assert_eq!(held.with_overdue("a", "other"), held);
+        assert_eq!(overdue.admit(&claim("b", "n"), 0), Err(Refusal::Full { max: 1 }));
+        assert_eq!(held.admit(&claim("b", "n"), 1), Err(Refusal::Full { max: 1 }));
+        let both = overdue.admit(&claim("b", "n"), 1).unwrap();
+        assert_eq!(
+            both.with_overdue("b", "n").admit(&claim("c", "n"), 1),
+            Err(Refusal::Full { max: 1 })
+        );
+    }
+
+    #[test]
+    fn a_halt_that_ends_by_itself_counts_as_long_as_the_store_says() {
+        let expires = Some(Timestamp::UNIX_EPOCH);
+        let timed = Slots::default().halted(Halt { expires, ..halt("x") });
+        assert_eq!(timed.effective(true), timed);
+        assert_eq!(timed.effective(false), Slots::default());
+        let lasting = Slots::default().halted(halt("x"));
+        assert_eq!(lasting.effective(false), lasting);
+    }
+
+    #[test]
     fn the_stored_form_is_stable() {
-        let held = Slots::default().admit(&claim("a", "n")).unwrap();
+        let held = Slots::default().admit(&claim("a", "n"), 0).unwrap();
         let json = serde_json::to_string(&held).unwrap();
         assert_eq!(
             json,
@@ -333,7 +411,7 @@ mod tests {
 
     fn apply(slots: &Slots, op: &Op) -> Result<Slots, Refusal> {
         match op {
-            Op::Admit(n, m) => slots.admit(&claim(&n.to_string(), if *m { "m" } else { "n" })),
+            Op::Admit(n, m) => slots.admit(&claim(&n.to_string(), if *m { "m" } else { "n" }), 0),
             Op::Without(n) => Ok(slots.without(&n.to_string())),
             Op::Max(max) => slots.with_max(*max),
             Op::Halt => Ok(slots.halted(halt("x"))),

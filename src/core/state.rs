@@ -9,7 +9,7 @@ use super::{
     effect::EffectId,
     health::Evidence,
     plan::{Plan, PlanId},
-    slots::SlotsView,
+    slots::Views,
     time::{BootId, Mono, Now},
     verdict::Verdict,
 };
@@ -304,7 +304,7 @@ pub struct LastCycle {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct StoreSeen {
     /// The last good look.
-    pub view: Option<SlotsView>,
+    pub view: Option<Views>,
     /// When that was.
     pub at: Option<Timestamp>,
     /// Why it cannot be seen now, and since when.

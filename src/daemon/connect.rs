@@ -27,12 +27,11 @@ pub fn policy(settings: &Settings, node: &str, name: &str) -> Policy {
 /// The store the strategy names; `dir` holds the local one.
 pub fn store(settings: &Settings, dir: &Path) -> SlotStore {
     match settings.strategy {
-        Strategy::EtcdLock => SlotStore::Etcd(EtcdStore::new(
-            &settings.etcd.endpoints,
-            &settings.etcd.prefix,
-            &settings.lock.group,
-            settings.etcd.timeout,
-        )),
+        Strategy::EtcdLock => {
+            let etcd = &settings.etcd;
+            let store = EtcdStore::new(&etcd.endpoints, &etcd.prefix, etcd.timeout);
+            SlotStore::Etcd(store.with_quarantine(settings.lock.quarantine()))
+        }
         Strategy::Off | Strategy::Reboot => {
             SlotStore::Local(LocalStore::new(dir.join("local-slots.json")))
         }

@@ -30,11 +30,13 @@ use crate::{
         settings::{LOCK_SCHEMA, LockChoice, Settings, Strategy},
     },
     core::{
+        change::{AdminOp, Change},
         event::{Ask, Event},
         invariants::{self, Broken},
+        overdue::Overdue,
         policy::Policy,
         resume::resume,
-        slots::SlotsView,
+        slots::Views,
         state::{Phase, SCHEMA, State, Task},
         step::{Step, next_wakeup, step},
         time::{BootId, Mono, Now},
@@ -91,7 +93,7 @@ pub(super) enum Input {
     /// A fact.
     Event(Event),
     /// The store was looked at for somebody, who is told when the driver knows.
-    Look(Result<SlotsView, String>, oneshot::Sender<()>),
+    Look(Result<Views, String>, oneshot::Sender<()>),
     /// An admin's wish; the answer says whether it is taken.
     Ask(Ask, oneshot::Sender<Result<(), String>>),
 }
@@ -109,6 +111,7 @@ pub struct Agent {
     state: State,
     store: Arc<SlotStore>,
     last_look: Option<Mono>,
+    overdue: Overdue,
     runner: Runner,
     publisher: Publisher,
     snapshots: watch::Sender<Snapshot>,
@@ -154,6 +157,7 @@ impl Agent {
             state,
             store,
             last_look: None,
+            overdue: Overdue::default(),
             runner,
             publisher,
             snapshots,
@@ -204,6 +208,9 @@ impl Agent {
     /// One step. Answers with why the event was ignored, if it was.
     fn take(&mut self, event: Event) -> Result<Option<String>, AgentError> {
         let now = now();
+        if let Event::Store(Ok(views)) = &event {
+            self.mark_overdue(views, now.mono);
+        }
         let answered = matches!(event, Event::Done { .. });
         let step = step(&self.state, &self.policy, now, event);
         invariants::step_keeps_promises(&self.state, &step, &self.policy, now, answered)?;
@@ -259,9 +266,29 @@ impl Agent {
         if self.settings.strategy == Strategy::EtcdLock && due {
             self.last_look = Some(at);
             let (store, sender) = (Arc::clone(&self.store), self.sender.clone());
+            let groups = self.settings.lock_groups();
             tokio::spawn(async move {
-                let seen = store.view().await.map_err(|error| chain(&error));
+                let seen = store.view(&groups).await.map_err(|error| chain(&error));
                 let _ = sender.send(Input::Event(Event::Store(seen)));
+            });
+        }
+    }
+
+    /// Marks holders that need longer than they expected to, for everyone to see.
+    fn mark_overdue(&mut self, views: &Views, now: Mono) {
+        for (group, holder) in self.overdue.look(views, now) {
+            let (name, secs) = (&holder.name, holder.expected_secs);
+            warn!("{name} holds its slot of group {group} for more than the {secs} s it expected");
+            let change = Change {
+                op: AdminOp::MarkOverdue { node: holder.node, nonce: holder.nonce },
+                by: self.policy.name.clone(),
+                reason: format!("expected to need {secs} s"),
+            };
+            let store = Arc::clone(&self.store);
+            tokio::spawn(async move {
+                if let Err(error) = store.admin(&group, &change).await {
+                    debug!("an overdue holder could not be marked: {}", chain(&error));
+                }
             });
         }
     }

@@ -12,11 +12,12 @@ use super::{driver::Input, publisher::Publisher};
 use crate::{
     adapters::{
         clock, node,
-        slots::{AdminOp, SlotStore, StoreError},
+        slots::{SlotStore, StoreError},
         systemd::Systemd,
     },
     config::settings::Settings,
     core::{
+        change::{AdminOp, Change},
         effect::{Effect, EffectId},
         event::{Event, Outcome},
         health::{Evidence, HealthReport},
@@ -57,6 +58,10 @@ struct Context {
     store: Arc<SlotStore>,
     node: String,
     nonce: String,
+    /// The groups this node is in.
+    groups: Vec<String>,
+    /// Every group this node may hold a slot of.
+    lock_groups: Vec<String>,
 }
 
 impl Runner {
@@ -86,12 +91,14 @@ impl Runner {
             store: Arc::clone(store),
             node: self.node.clone(),
             nonce: state.nonce.clone(),
+            groups: settings.lock.groups.clone(),
+            lock_groups: settings.lock_groups(),
         };
         let word = effect.word();
         match effect {
             Effect::AcquireSlot { reason, release } => {
-                let claim = self.claim(state, reason, release);
-                self.start_acquire(id, store, claim);
+                let claim = self.claim(state, settings, reason, release);
+                self.start_acquire(id, context, claim);
             }
             Effect::LeaveQueue => {
                 let waiting = self.acquire.take();
@@ -116,7 +123,13 @@ impl Runner {
         }
     }
 
-    fn claim(&self, state: &State, reason: String, release: Option<PlanId>) -> Holder {
+    fn claim(
+        &self,
+        state: &State,
+        settings: &Settings,
+        reason: String,
+        release: Option<PlanId>,
+    ) -> Holder {
         Holder {
             node: self.node.clone(),
             name: self.name.clone(),
@@ -125,20 +138,22 @@ impl Runner {
             reason,
             release: release.map(String::from),
             boot_id: state.boot_id.0.clone(),
+            expected_secs: settings.lock.expected.as_secs(),
+            overdue: false,
         }
     }
 
-    fn start_acquire(&mut self, id: EffectId, store: &Arc<SlotStore>, claim: Holder) {
+    fn start_acquire(&mut self, id: EffectId, context: Context, claim: Holder) {
         if let Some(old) = self.acquire.take() {
             old.abort();
         }
-        let (store, inputs) = (Arc::clone(store), self.inputs.clone());
+        let inputs = self.inputs.clone();
         self.acquire = Some(tokio::spawn(async move {
             let seen = |view: Result<_, StoreError>| {
                 let view = view.map_err(|error| chain(&error));
                 let _ = inputs.send(Input::Event(Event::Store(view)));
             };
-            let outcome = match store.acquire(&claim, seen).await {
+            let outcome = match context.store.acquire(&context.groups, &claim, seen).await {
                 Ok(_token) => Outcome::SlotGranted,
                 Err(error) => Outcome::Failed(chain(&error)),
             };
@@ -198,14 +213,25 @@ async fn leave(context: Context, waiting: Option<JoinHandle<()>>) -> Answer {
         // Ended by the abort or by itself: either way it does nothing any more.
         let _ = waiting.await;
     }
-    let left = context.store.leave(&context.node, &context.nonce).await;
+    let left = context.store.leave(&context.lock_groups, &context.node, &context.nonce).await;
     left.map(|token| Outcome::LeftQueue { held: token.is_some() }).map_err(|error| chain(&error))
 }
 
 async fn drain(context: Context, wait: Duration) -> Answer {
     flushed(&context.publisher).await?;
+    still_held(&context).await?;
     tokio::time::sleep(wait).await;
     Ok(Outcome::Drained)
+}
+
+/// An admin may have taken the slot away. A store that cannot be asked changes nothing: what it
+/// granted outlives its own absence.
+async fn still_held(context: &Context) -> Result<(), String> {
+    match context.store.held(&context.groups, &context.node, &context.nonce).await {
+        Ok(Some(_)) | Err(StoreError::Unreachable { .. }) => Ok(()),
+        Ok(None) => Err("the slot was taken away (rebootctl unlock)".to_owned()),
+        Err(error) => Err(chain(&error)),
+    }
 }
 
 async fn record(context: Context) -> Answer {
@@ -230,6 +256,9 @@ async fn evidence(context: Context) -> Answer {
 }
 
 async fn reboot(context: Context, boot: String) -> Answer {
+    if let Err(why) = still_held(&context).await {
+        return Ok(Outcome::RebootRefused(why));
+    }
     let report: RebootReport =
         parse(&within(QUICK, context.executor().await?.reboot(&boot)).await?)?;
     match report {
@@ -262,13 +291,18 @@ async fn confirm(context: Context, plan: Option<PlanId>) -> Answer {
 /// In service first, then the slot: the next node drains only after this one is back.
 async fn release(context: Context, settle: Duration) -> Answer {
     flushed(&context.publisher).await?;
-    let released = context.store.release(&context.node, &context.nonce, settle).await;
+    let (groups, node, nonce) = (&context.lock_groups, &context.node, &context.nonce);
+    let released = context.store.release(groups, node, nonce, settle).await;
     released.map(|()| Outcome::Released).map_err(|error| chain(&error))
 }
 
 async fn publish_halt(context: Context, halt: Halt) -> Answer {
-    let halted = context.store.admin(&AdminOp::Halt(halt)).await;
-    halted.map(|_| Outcome::Halted).map_err(|error| chain(&error))
+    let (by, reason) = (halt.by.clone(), halt.reason.clone());
+    let change = Change { op: AdminOp::Halt { halt, for_secs: None }, by, reason };
+    for group in &context.groups {
+        context.store.admin(group, &change).await.map_err(|error| chain(&error))?;
+    }
+    Ok(Outcome::Halted)
 }
 
 async fn flushed(publisher: &Publisher) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! The D-Bus side of the agent.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc::UnboundedSender, oneshot, watch};
 use zbus::fdo;
@@ -10,8 +10,8 @@ use super::{
     snapshot::Snapshot,
 };
 use crate::{
-    adapters::slots::{AdminOp, NodeRecord, StoreError},
-    core::event::Ask,
+    adapters::slots::{NodeRecord, SlotStore, StoreError},
+    core::{change::Change, event::Ask},
     dbus::agent::LockDoc,
     observe::logging::chain,
 };
@@ -33,8 +33,11 @@ impl StatusInterface {
 
     /// Lets the driver see the store as it is now, and waits until it has.
     async fn look(&self) -> BTreeMap<String, NodeRecord> {
-        let store = self.snapshots.borrow().store.clone();
-        let look = async { tokio::join!(store.view(), store.nodes()) };
+        let (store, groups) = {
+            let snapshot = self.snapshots.borrow();
+            (snapshot.store.clone(), snapshot.lock_groups.clone())
+        };
+        let look = async { tokio::join!(store.view(&groups), store.nodes()) };
         let (seen, nodes) = match tokio::time::timeout(LOOK, look).await {
             Ok((view, nodes)) => (view.map_err(|e| chain(&e)), nodes.unwrap_or_default()),
             Err(_) => (Err(format!("no answer within {} s", LOOK.as_secs())), BTreeMap::new()),
@@ -62,6 +65,11 @@ impl StatusInterface {
     async fn nodes(&self) -> fdo::Result<String> {
         let store = self.snapshots.borrow().store.clone();
         json(&store.nodes().await.map_err(|error| store_failed(&error))?)
+    }
+
+    async fn history(&self, group: &str) -> fdo::Result<String> {
+        let (store, group) = store_and_group(&self.snapshots, group);
+        json(&store.history(&group).await.map_err(|error| store_failed(&error))?)
     }
 }
 
@@ -117,16 +125,25 @@ impl ControlInterface {
         self.ask(Ask::Cancel).await
     }
 
-    async fn admin(&self, operation: &str) -> fdo::Result<String> {
-        let operation: AdminOp = serde_json::from_str(operation)
-            .map_err(|error| fdo::Error::InvalidArgs(format!("not an operation: {error}")))?;
-        let store = self.snapshots.borrow().store.clone();
-        let before = store.view().await.map_err(|error| store_failed(&error))?;
-        let after = store.admin(&operation).await.map_err(|error| store_failed(&error))?;
-        let documents =
-            [before, after].map(|view| LockDoc::of(&view, Some(now().wall), |_| String::new()));
+    async fn admin(&self, group: &str, change: &str) -> fdo::Result<String> {
+        let change: Change = serde_json::from_str(change)
+            .map_err(|error| fdo::Error::InvalidArgs(format!("not a change: {error}")))?;
+        let (store, group) = store_and_group(&self.snapshots, group);
+        let before = store.view(std::slice::from_ref(&group)).await;
+        let before = before.map_err(|error| store_failed(&error))?.remove(&group);
+        let after = store.admin(&group, &change).await.map_err(|error| store_failed(&error))?;
+        let documents = [before.unwrap_or_default(), after]
+            .map(|view| LockDoc::of(&group, &view, Some(now().wall), |_| String::new()));
         json(&documents)
     }
+}
+
+/// The store in force, and the group that is meant: an empty name is the first of this node's.
+fn store_and_group(snapshots: &watch::Receiver<Snapshot>, group: &str) -> (Arc<SlotStore>, String) {
+    let snapshot = snapshots.borrow();
+    let first = || snapshot.groups.first().cloned().unwrap_or_default();
+    let group = if group.is_empty() { first() } else { group.to_owned() };
+    (snapshot.store.clone(), group)
 }
 
 fn json(document: &impl serde::Serialize) -> fdo::Result<String> {

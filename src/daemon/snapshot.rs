@@ -11,6 +11,7 @@ use crate::{
         health::Evidence,
         plan::PlanId,
         policy::Policy,
+        slots::SlotsView,
         state::{State, SupplyTask},
         time::Now,
         window::{NotYet, Opening},
@@ -29,8 +30,10 @@ pub struct Snapshot {
     pub window: String,
     /// Strategy word.
     pub strategy: &'static str,
-    /// Lock group.
-    pub group: String,
+    /// Lock groups.
+    pub groups: Vec<String>,
+    /// Those, and the group of etcd's members where there may be one.
+    pub lock_groups: Vec<String>,
     /// Node id.
     pub node: String,
     /// Host name.
@@ -56,7 +59,8 @@ impl Snapshot {
             explanation: explain(state, policy, now),
             window: window_words(state, policy, now),
             strategy: settings.strategy.name(),
-            group: settings.lock.group.clone(),
+            groups: settings.lock.groups.clone(),
+            lock_groups: settings.lock_groups(),
             node: policy.node.clone(),
             name: policy.name.clone(),
             config_problem: config_problem.map(str::to_owned),
@@ -90,23 +94,13 @@ impl Snapshot {
 
     /// The answer to `Status`; `nodes` are the records of the fleet, if they could be read.
     pub fn status(&self, nodes: &BTreeMap<String, NodeRecord>) -> StatusDoc {
-        let phase = |node: &str| nodes.get(node).map(|r| r.phase.clone()).unwrap_or_default();
-        let seen = &self.state.store;
-        let mut lock = seen
-            .view
-            .as_ref()
-            .map_or_else(LockDoc::default, |view| LockDoc::of(view, seen.at, phase));
-        lock.error = seen
-            .error
-            .as_ref()
-            .map(|(text, since)| LockError { text: text.clone(), since: Some(*since) });
         StatusDoc {
             schema: SCHEMA,
             agent: env!("CARGO_PKG_VERSION").to_owned(),
             node: self.node.clone(),
             name: self.name.clone(),
             strategy: self.strategy.to_owned(),
-            group: self.group.clone(),
+            groups: self.groups.clone(),
             phase: self.state.phase.word().to_owned(),
             verdict: self.explanation.verdict.clone(),
             also: self.explanation.also.clone(),
@@ -121,8 +115,30 @@ impl Snapshot {
             last_cycle: self.state.last.clone(),
             window: self.window.clone(),
             config_problem: self.config_problem.clone(),
-            lock,
+            locks: self.locks(nodes),
         }
+    }
+
+    fn locks(&self, nodes: &BTreeMap<String, NodeRecord>) -> Vec<LockDoc> {
+        let phase = |node: &str| nodes.get(node).map(|r| r.phase.clone()).unwrap_or_default();
+        let seen = &self.state.store;
+        let error = seen
+            .error
+            .as_ref()
+            .map(|(text, since)| LockError { text: text.clone(), since: Some(*since) });
+        let view = |group: &String| seen.view.as_ref().and_then(|views| views.get(group));
+        let lock = |group: &String| {
+            let doc = match view(group) {
+                Some(view) => LockDoc::of(group, view, seen.at, phase),
+                None => LockDoc { group: group.clone(), ..LockDoc::default() },
+            };
+            LockDoc { error: error.clone(), ..doc }
+        };
+        // The group of etcd's members goes without saying where nobody uses it.
+        let used = |group: &&String| {
+            self.groups.contains(group) || view(group).is_some_and(|v| *v != SlotsView::default())
+        };
+        self.lock_groups.iter().filter(used).map(lock).collect()
     }
 }
 

@@ -29,8 +29,8 @@ pub struct StatusDoc {
     pub name: String,
     /// `off`, `reboot` or `etcd-lock`.
     pub strategy: String,
-    /// The lock group.
-    pub group: String,
+    /// The lock groups.
+    pub groups: Vec<String>,
     /// Where in the cycle the node is (`Phase::word`).
     pub phase: String,
     /// Why.
@@ -53,13 +53,15 @@ pub struct StatusDoc {
     pub window: String,
     /// Why a changed configuration is not in force.
     pub config_problem: Option<String>,
-    /// The lock.
-    pub lock: LockDoc,
+    /// The lock of each group, in the order of `groups`; that of etcd's members last, if it is in use.
+    pub locks: Vec<LockDoc>,
 }
 
-/// The lock as this node sees it.
+/// The lock of one group as this node sees it.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct LockDoc {
+    /// The group.
+    pub group: String,
     /// Free slots.
     pub available: u32,
     /// All slots.
@@ -70,6 +72,8 @@ pub struct LockDoc {
     pub queue: Vec<QueuedDoc>,
     /// The group is stopped.
     pub halt: Option<Halt>,
+    /// The group settles after an unlock: nobody is admitted yet.
+    pub settling: bool,
     /// Why the lock cannot be seen now. What else is here is then the last good look, or nothing.
     pub error: Option<LockError>,
     /// When this was seen.
@@ -89,6 +93,10 @@ pub struct HolderDoc {
     pub reason: String,
     /// Where in its cycle it is; empty when it has said nothing yet.
     pub phase: String,
+    /// The plan it applies, if any.
+    pub release: Option<String>,
+    /// It needs longer than it expected to.
+    pub overdue: bool,
 }
 
 /// A waiter.
@@ -123,10 +131,16 @@ pub struct SupplyDoc {
 }
 
 impl LockDoc {
-    /// The document of a look at the store; `phase` tells a holder's phase by node id.
+    /// The document of a look at a group; `phase` tells a holder's phase by node id.
     #[must_use]
-    pub fn of(view: &SlotsView, seen: Option<Timestamp>, phase: impl Fn(&str) -> String) -> Self {
+    pub fn of(
+        group: &str,
+        view: &SlotsView,
+        seen: Option<Timestamp>,
+        phase: impl Fn(&str) -> String,
+    ) -> Self {
         Self {
+            group: group.to_owned(),
             available: view.slots.available(),
             max: view.slots.max,
             holders: view
@@ -139,6 +153,8 @@ impl LockDoc {
                     since: h.since,
                     reason: h.reason.clone(),
                     phase: phase(&h.node),
+                    release: h.release.clone(),
+                    overdue: h.overdue,
                 })
                 .collect(),
             queue: view
@@ -151,6 +167,7 @@ impl LockDoc {
                 })
                 .collect(),
             halt: view.slots.halt.clone(),
+            settling: view.settling,
             error: None,
             seen,
         }
@@ -170,6 +187,9 @@ pub trait Status {
     fn explain(&self) -> zbus::Result<String>;
     /// All nodes' records as JSON (node id → record).
     fn nodes(&self) -> zbus::Result<String>;
+    /// What happened to a group (empty: the first of this node's), the oldest first: a JSON list of
+    /// [`Entry`](crate::core::history::Entry).
+    fn history(&self, group: &str) -> zbus::Result<String>;
 }
 
 /// What root and the group `lockkeeper` may ask.
@@ -185,6 +205,7 @@ pub trait Control {
     fn reboot(&self, now: bool) -> zbus::Result<()>;
     /// Forgets an asked-for reboot.
     fn cancel(&self) -> zbus::Result<()>;
-    /// An [`AdminOp`](crate::adapters::slots::AdminOp) as JSON; answers with the lock's document before and after (JSON list).
-    fn admin(&self, operation: &str) -> zbus::Result<String>;
+    /// Makes a [`Change`](crate::core::change::Change), as JSON, in a group (empty: the first of this
+    /// node's); answers with the lock's document before and after (JSON list).
+    fn admin(&self, group: &str, change: &str) -> zbus::Result<String>;
 }

@@ -34,7 +34,7 @@ fn each_layer_is_stronger_than_the_one_before() {
     for (index, layer) in layers.iter().enumerate() {
         machine.write(layer, group(&format!("g{index}")));
         let loaded = machine.load().unwrap();
-        assert_eq!(loaded.settings.lock.group, format!("g{index}"));
+        assert_eq!(loaded.settings.lock.groups, [format!("g{index}")]);
         assert_eq!(machine.origin(&loaded, "lock.group"), format!("/{layer}:2"));
         let read: Vec<_> = layers[..=index].iter().map(|layer| machine.path(layer)).collect();
         assert_eq!(loaded.files, read);
@@ -49,7 +49,7 @@ fn drop_ins_are_sorted_by_file_name_across_the_directories() {
         ("run/lockkeeper/conf.d/10-a.toml", &group("run")),
     ]);
     let loaded = machine.load().unwrap();
-    assert_eq!(loaded.settings.lock.group, "usr");
+    assert_eq!(loaded.settings.lock.groups, ["usr"]);
 }
 
 #[test]
@@ -60,10 +60,10 @@ fn of_drop_ins_with_one_name_only_the_strongest_is_read() {
     machine.write(&format!("etc/{name}"), group("etc"));
     let loaded = machine.load().unwrap();
     assert_eq!(loaded.settings.drain.wait, Duration::from_secs(5), "masked as a whole");
-    assert_eq!(loaded.settings.lock.group, "etc");
+    assert_eq!(loaded.settings.lock.groups, ["etc"]);
     machine.write(&format!("run/{name}"), group("run"));
     let loaded = machine.load().unwrap();
-    assert_eq!(loaded.settings.lock.group, "run");
+    assert_eq!(loaded.settings.lock.groups, ["run"]);
     assert_eq!(loaded.files, [machine.path(&format!("run/{name}"))]);
 }
 
@@ -168,7 +168,7 @@ fn a_file_without_permission_is_an_error_for_whoever_lacks_it() {
 fn one_file_alone_is_read_over_the_built_in_values_and_must_exist() {
     let machine = Machine::new(&[("my.toml", &group("mine")), (ETC, &group("etc"))]);
     let loaded = config::load_file(&machine.path("my.toml")).unwrap();
-    assert_eq!(loaded.settings.lock.group, "mine");
+    assert_eq!(loaded.settings.lock.groups, ["mine"]);
     assert_eq!(loaded.files, [machine.path("my.toml")]);
     let missing = config::load_file(&machine.path("other.toml")).unwrap_err();
     assert_eq!(missing.0[0].kind, Kind::Unreadable);

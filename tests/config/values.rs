@@ -45,7 +45,7 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(settings.check.first, secs(1));
     assert_eq!(settings.check.interval, secs(120));
     assert_eq!(settings.check.spread, secs(3));
-    assert_eq!(settings.lock.group, "web.a-1");
+    assert_eq!(settings.lock.groups, ["web.a-1"]);
     assert_eq!(settings.lock.settle, secs(4));
     assert_eq!(
         settings.etcd.endpoints,

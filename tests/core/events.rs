@@ -30,7 +30,7 @@ pub fn facts() -> Vec<(&'static str, Event)> {
     vec![
         ("tick", Event::Tick),
         ("policy changed", Event::PolicyChanged),
-        ("store seen", Event::Store(Ok(view))),
+        ("store seen", Event::Store(Ok([("default".to_owned(), view)].into()))),
         ("store gone", Event::Store(Err("connection refused".to_owned()))),
         ("ask check", Event::Ask(Ask::Check)),
         ("ask reboot", Event::Ask(Ask::Reboot { now: false })),

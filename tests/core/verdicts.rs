@@ -46,7 +46,7 @@ fn case(code: &'static str, says: &'static str, state: State) -> Case {
 
 fn queued(view: Option<SlotsView>) -> State {
     let mut state = running(staged(open()), Phase::Queued { job: job(Some(plan(0).id)) });
-    state.store.view = view;
+    state.store.view = view.map(|view| [("default".to_owned(), view)].into());
     state.store.at = Some(wall(NIGHT));
     state
 }
@@ -60,6 +60,8 @@ fn holder(name: &str) -> Holder {
         reason: "1 package(s)".to_owned(),
         release: None,
         boot_id: "boot".to_owned(),
+        expected_secs: 0,
+        overdue: false,
     }
 }
 
@@ -129,6 +131,7 @@ fn queue_cases() -> Vec<Case> {
         by: "web-3".to_owned(),
         since: wall(NIGHT),
         release: None,
+        expires: None,
     };
     let mut gone = queued(view(Slots::default(), false));
     gone.store.error = Some(("connection refused".to_owned(), wall(NIGHT)));

@@ -157,7 +157,7 @@ fn a_failure_that_does_not_halt_the_group_is_found() {
 #[test]
 fn a_store_that_admits_more_than_max_is_found() {
     fn generous(slots: &Slots, claim: &Holder) -> Result<Slots, Refusal> {
-        let admitted = Slots { max: u32::MAX, ..slots.clone() }.admit(claim)?;
+        let admitted = Slots { max: u32::MAX, ..slots.clone() }.admit(claim, 0)?;
         Ok(Slots { max: slots.max, ..admitted })
     }
     let wrong = Rules { admit: generous, ..Rules::real() };
@@ -168,7 +168,7 @@ fn a_store_that_admits_more_than_max_is_found() {
 #[test]
 fn a_store_that_admits_to_a_halted_group_is_found() {
     fn deaf(slots: &Slots, claim: &Holder) -> Result<Slots, Refusal> {
-        let admitted = Slots { halt: None, ..slots.clone() }.admit(claim)?;
+        let admitted = Slots { halt: None, ..slots.clone() }.admit(claim, 0)?;
         Ok(Slots { halt: slots.halt.clone(), ..admitted })
     }
     let wrong = Rules { admit: deaf, ..Rules::real() };

@@ -1,13 +1,15 @@
 //! A place to try a store in: fresh, with as many clients as a test wants.
 
+use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use lockkeeper::adapters::slots::etcd::EtcdStore;
 use lockkeeper::adapters::slots::local::LocalStore;
-use lockkeeper::adapters::slots::{AdminOp, SlotStore, StoreError, Token};
-use lockkeeper::core::slots::{Halt, Holder, SlotsView};
+use lockkeeper::adapters::slots::{NodeRecord, SlotStore, StoreError, Token};
+use lockkeeper::core::change::{AdminOp, Change};
+use lockkeeper::core::slots::{Halt, Holder, SlotsView, Views};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -28,10 +30,76 @@ pub enum Bench {
     Local(TempDir, LocalStore),
 }
 
-/// A store of the group `default` at these endpoints.
-pub fn etcd_store(endpoints: &[String]) -> SlotStore {
-    let store = EtcdStore::new(endpoints, PREFIX, "default", Duration::from_secs(2));
-    SlotStore::Etcd(store.with_ticket_lease(TICKET_LEASE))
+/// A store, as a node in some groups uses it.
+#[derive(Clone)]
+pub struct Lock {
+    pub store: SlotStore,
+    pub groups: Vec<String>,
+}
+
+impl Lock {
+    /// The lock of the group `default`.
+    pub fn of(store: SlotStore) -> Self {
+        Self { store, groups: vec!["default".to_owned()] }
+    }
+
+    /// The same store, for a node in these groups.
+    pub fn in_groups(mut self, groups: &[&str]) -> Self {
+        self.groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        self
+    }
+
+    pub async fn acquire(
+        &self,
+        claim: &Holder,
+        seen: impl Fn(Result<Views, StoreError>),
+    ) -> Result<Token, StoreError> {
+        self.store.acquire(&self.groups, claim, seen).await
+    }
+
+    pub async fn leave(&self, node: &str, nonce: &str) -> Result<Option<Token>, StoreError> {
+        self.store.leave(&self.groups, node, nonce).await
+    }
+
+    pub async fn held(&self, node: &str, nonce: &str) -> Result<Option<Token>, StoreError> {
+        self.store.held(&self.groups, node, nonce).await
+    }
+
+    pub async fn release(
+        &self,
+        node: &str,
+        nonce: &str,
+        settle: Duration,
+    ) -> Result<(), StoreError> {
+        self.store.release(&self.groups, node, nonce, settle).await
+    }
+
+    /// The first group.
+    pub async fn view(&self) -> Result<SlotsView, StoreError> {
+        let mut views = self.store.view(&self.groups).await?;
+        Ok(views.remove(&self.groups[0]).expect("a view of what was asked for"))
+    }
+
+    /// A change to the first group.
+    pub async fn admin(&self, op: &AdminOp) -> Result<SlotsView, StoreError> {
+        let (op, by) = (op.clone(), "an admin on host-x".to_owned());
+        let change = Change { op, by, reason: "because".to_owned() };
+        self.store.admin(&self.groups[0], &change).await
+    }
+
+    pub async fn publish(&self, node: &str, record: &NodeRecord) -> Result<(), StoreError> {
+        self.store.publish(node, record).await
+    }
+
+    pub async fn nodes(&self) -> Result<BTreeMap<String, NodeRecord>, StoreError> {
+        self.store.nodes().await
+    }
+}
+
+/// A lock at these endpoints.
+pub fn etcd_store(endpoints: &[String]) -> Lock {
+    let store = EtcdStore::new(endpoints, PREFIX, Duration::from_secs(2));
+    Lock::of(SlotStore::Etcd(store.with_ticket_lease(TICKET_LEASE)))
 }
 
 impl Bench {
@@ -46,10 +114,10 @@ impl Bench {
     }
 
     /// A client, as another node would have.
-    pub fn store(&self) -> SlotStore {
+    pub fn store(&self) -> Lock {
         match self {
             Self::Etcd(cluster) => etcd_store(&cluster.endpoints()),
-            Self::Local(_, store) => SlotStore::Local(store.clone()),
+            Self::Local(_, store) => Lock::of(SlotStore::Local(store.clone())),
         }
     }
 
@@ -78,17 +146,21 @@ pub fn claim(node: &str) -> Holder {
         reason: "update".to_owned(),
         release: None,
         boot_id: "boot".to_owned(),
+        expected_secs: 0,
+        overdue: false,
     }
 }
 
 /// A halt.
 pub fn halt() -> AdminOp {
-    AdminOp::Halt(Halt {
+    let halt = Halt {
         reason: "web.service does not start".to_owned(),
         by: "host-x".to_owned(),
         since: Timestamp::UNIX_EPOCH,
         release: None,
-    })
+        expires: None,
+    };
+    AdminOp::Halt { halt, for_secs: None }
 }
 
 /// An acquire that runs in the background.
@@ -99,13 +171,14 @@ pub struct Waiter {
 }
 
 /// Starts to acquire.
-pub fn start(store: SlotStore, claim: Holder) -> Waiter {
+pub fn start(store: Lock, claim: Holder) -> Waiter {
     let (tell, seen) = mpsc::unbounded_channel();
     let node = claim.node.clone();
     let task = tokio::spawn(async move {
         store
             .acquire(&claim, |news| {
-                let _ = tell.send(news);
+                let first = |views: Views| views.into_values().next().expect("a view");
+                let _ = tell.send(news.map(first));
             })
             .await
     });

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use lockkeeper::adapters::slots::{AdminOp, NodeRecord, SlotStore, StoreError};
+use lockkeeper::adapters::slots::{NodeRecord, StoreError};
+use lockkeeper::core::change::AdminOp;
 use lockkeeper::core::health::Evidence;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
-use crate::bench::{Bench, PREFIX, claim, etcd_store, halt, start};
+use crate::bench::{Bench, Lock, PREFIX, claim, etcd_store, halt, start};
 use crate::etcd::Cluster;
 use crate::wait::{eventually, within};
 
@@ -30,11 +31,11 @@ async fn dead() -> String {
     format!("http://{}", listener.local_addr().unwrap())
 }
 
-fn store_at(url: &str) -> SlotStore {
+fn store_at(url: &str) -> Lock {
     etcd_store(&[url.to_owned()])
 }
 
-async fn acquire_error(store: SlotStore) -> StoreError {
+async fn acquire_error(store: Lock) -> StoreError {
     start(store, claim("a")).error().await
 }
 
@@ -172,17 +173,19 @@ async fn a_reboot_that_would_cost_etcd_its_quorum_is_found_out() {
     let mut cluster = Cluster::start(3).await;
     let store = etcd_store(&cluster.endpoints());
     let own = [cluster.address(0)];
-    assert_eq!(store.quorum_risk(&own).await, Evidence::No);
+    assert_eq!(store.store.quorum_risk(&own).await, Evidence::No);
     cluster.kill(2);
     cluster.ready().await;
-    let Evidence::Yes { reasons } = store.quorum_risk(&own).await else { panic!("no risk seen") };
+    let Evidence::Yes { reasons } = store.store.quorum_risk(&own).await else {
+        panic!("no risk seen")
+    };
     assert!(reasons[0].starts_with("etcd member m2 is not well (http://127."), "{reasons:?}");
     assert!(reasons[0].ends_with("connection refused)"), "{reasons:?}");
     let elsewhere = ["192.0.2.1".parse().unwrap()];
-    assert_eq!(store.quorum_risk(&elsewhere).await, Evidence::No, "no member runs there");
+    assert_eq!(store.store.quorum_risk(&elsewhere).await, Evidence::No, "no member runs there");
     cluster.kill(1);
     eventually("etcd says that it has no leader", || async {
-        matches!(store.quorum_risk(&own).await, Evidence::Unknown { .. }).then_some(())
+        matches!(store.store.quorum_risk(&own).await, Evidence::Unknown { .. }).then_some(())
     })
     .await;
 }
@@ -191,7 +194,10 @@ async fn a_reboot_that_would_cost_etcd_its_quorum_is_found_out() {
 async fn a_single_member_may_always_reboot_with_its_machine() {
     let cluster = Cluster::start(1).await;
     let store = etcd_store(&cluster.endpoints());
-    assert_eq!(store.quorum_risk(&[cluster.address(0)]).await, Evidence::No);
+    assert_eq!(store.store.quorum_risk(&[cluster.address(0)]).await, Evidence::No);
     let gone = etcd_store(&[dead().await]);
-    assert!(matches!(gone.quorum_risk(&[cluster.address(0)]).await, Evidence::Unknown { .. }));
+    assert!(matches!(
+        gone.store.quorum_risk(&[cluster.address(0)]).await,
+        Evidence::Unknown { .. }
+    ));
 }

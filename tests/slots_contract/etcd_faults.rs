@@ -6,17 +6,18 @@ use std::time::Duration;
 
 use etcd_client::CompactionOptions;
 use lockkeeper::adapters::slots::etcd::EtcdStore;
-use lockkeeper::adapters::slots::{AdminOp, SlotStore, StoreError};
+use lockkeeper::adapters::slots::{SlotStore, StoreError};
+use lockkeeper::core::change::AdminOp;
 use lockkeeper::core::slots::{Slots, SlotsView};
 use tokio::task::JoinSet;
 
-use crate::bench::{Bench, PREFIX, claim, etcd_store, queue, start};
+use crate::bench::{Bench, Lock, PREFIX, claim, etcd_store, queue, start};
 use crate::etcd::Cluster;
 use crate::history::replay;
 use crate::proxy::{Fault, Proxy};
 use crate::wait::{eventually, within};
 
-async fn one_member() -> (Bench, SlotStore) {
+async fn one_member() -> (Bench, Lock) {
     let bench = Bench::etcd().await;
     let store = bench.store();
     (bench, store)
@@ -30,7 +31,7 @@ fn cluster(bench: &mut Bench) -> &mut Cluster {
 }
 
 /// Releases as a node does that has work to wait for: again until it is done.
-async fn release(store: &SlotStore, node: &str) {
+async fn release(store: &Lock, node: &str) {
     eventually(&format!("{node} releases"), || async {
         store.release(node, &format!("nonce-{node}"), Duration::ZERO).await.ok()
     })
@@ -317,8 +318,8 @@ async fn cost_per_hand_off(nodes: u16) -> (f64, f64) {
     let Bench::Etcd(cluster) = &bench else { panic!() };
     // Renewals of leases depend on time, so there shall be none.
     let store = || {
-        let store = EtcdStore::new(&cluster.endpoints(), PREFIX, "default", Duration::from_secs(5));
-        SlotStore::Etcd(store.with_ticket_lease(Duration::from_secs(600)))
+        let store = EtcdStore::new(&cluster.endpoints(), PREFIX, Duration::from_secs(5));
+        Lock::of(SlotStore::Etcd(store.with_ticket_lease(Duration::from_secs(600))))
     };
     let first = store();
     first.acquire(&claim("x"), |_| {}).await.unwrap();

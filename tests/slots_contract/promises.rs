@@ -7,20 +7,21 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use lockkeeper::adapters::slots::{AdminOp, NodeRecord, SlotStore, StoreError};
+use lockkeeper::adapters::slots::{NodeRecord, StoreError};
+use lockkeeper::core::change::AdminOp;
 use lockkeeper::core::slots::{Holder, Refusal, SlotsView};
 use tokio::sync::Barrier;
 
-use crate::bench::{Bench, claim, halt, queue};
+use crate::bench::{Bench, Lock, claim, halt, queue};
 use crate::wait::within;
 
 const AT_ONCE: Duration = Duration::ZERO;
 
-async fn acquire(store: &SlotStore, claim: &Holder) -> Result<i64, StoreError> {
+async fn acquire(store: &Lock, claim: &Holder) -> Result<i64, StoreError> {
     within("acquire returns", store.acquire(claim, |_| {})).await
 }
 
-async fn release(store: &SlotStore, node: &str) {
+async fn release(store: &Lock, node: &str) {
     store.release(node, &format!("nonce-{node}"), AT_ONCE).await.unwrap();
 }
 
@@ -259,7 +260,7 @@ pub async fn an_acquire_dropped_anywhere_never_keeps_a_slot_after_leave(bench: B
 }
 
 /// Polls an acquire so many times, then drops it; whether it was admitted by then.
-async fn drop_after(store: &SlotStore, claim: &Holder, polls: usize) -> bool {
+async fn drop_after(store: &Lock, claim: &Holder, polls: usize) -> bool {
     let mut acquire = pin!(store.acquire(claim, |_| {}));
     let mut left = polls;
     let limited = std::future::poll_fn(|cx| {

@@ -34,7 +34,7 @@ const NEXT_EFFECT: u64 = 4;
 /// The one halt.
 pub fn halt() -> Halt {
     let (reason, by) = ("failed".to_owned(), "somebody".to_owned());
-    Halt { reason, by, since: support::wall(NIGHT), release: None }
+    Halt { reason, by, since: support::wall(NIGHT), release: None, expires: None }
 }
 
 fn start() -> Now {

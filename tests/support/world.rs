@@ -53,7 +53,7 @@ impl Rules {
         Self {
             step: lockkeeper::core::step::step,
             resume: lockkeeper::core::resume::resume,
-            admit: Slots::admit,
+            admit: |slots, claim| slots.admit(claim, 0),
             held: |held| held,
         }
     }

@@ -6,8 +6,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use crate::core::change::Change;
 use crate::core::health::Evidence;
-use crate::core::slots::{Halt, Holder, Refusal, SCHEMA, Slots, SlotsView};
+use crate::core::history::Entry;
+use crate::core::slots::{Holder, Refusal, SCHEMA, Slots, SlotsView, Views};
 
 pub mod etcd;
 pub mod local;
@@ -35,35 +37,6 @@ pub enum StoreError {
     Refused(#[from] Refusal),
 }
 
-/// An admin's change to a group.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum AdminOp {
-    /// Change the number of slots.
-    SetMax(u32),
-    /// Take a slot for a node, by hand.
-    Lock(Holder),
-    /// Take the slot away from a node, whoever holds it.
-    Unlock(String),
-    /// Stop the group.
-    Halt(Halt),
-    /// Let the group go on.
-    Resume,
-}
-
-impl AdminOp {
-    /// The semaphore with this change made.
-    fn apply(&self, slots: &Slots) -> Result<Slots, Refusal> {
-        match self {
-            Self::SetMax(max) => slots.with_max(*max),
-            Self::Lock(holder) => slots.admit(holder),
-            Self::Unlock(node) => Ok(slots.without(node)),
-            Self::Halt(halt) => Ok(slots.halted(halt.clone())),
-            Self::Resume => Ok(slots.resumed()),
-        }
-    }
-}
-
 /// What a node tells the fleet about itself, for `status` and for load balancers.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct NodeRecord {
@@ -77,7 +50,7 @@ pub struct NodeRecord {
     pub service: String,
 }
 
-/// One group's semaphore in some store. Clones are the same store.
+/// The semaphores of a fleet in some store, one a group. Clones are the same store.
 #[derive(Clone, Debug)]
 pub enum SlotStore {
     /// etcd v3.
@@ -87,12 +60,13 @@ pub enum SlotStore {
 }
 
 impl SlotStore {
-    /// Joins the queue and waits for a slot, for as long as it takes. First come, first served.
+    /// Joins the queue of every one of `groups` and waits for a slot in all of them, for as long as
+    /// it takes. First come, first served; all are taken at once, or none.
     ///
-    /// Idempotent: a claim (node and nonce) that holds a slot already has it. Trouble with reaching
-    /// the store is waited out. `seen` is told of every such failure and of every change this waiter
-    /// sees; the queue in such a view is only the ticket before its own, if any, and its own.
-    /// `claim.since` is moved on by the time waited.
+    /// Idempotent: a claim (node and nonce) that holds the slots already has them. Trouble with
+    /// reaching the store is waited out. `seen` is told of every such failure and of every change
+    /// this waiter sees; a queue in such a view is only the ticket before its own, if any, and its
+    /// own. `claim.since` is moved on by the time waited.
     ///
     /// May be dropped at any await; [`SlotStore::leave`] must be called after that.
     ///
@@ -100,75 +74,110 @@ impl SlotStore {
     /// `Refused` when another machine uses this node id, `Unusable` when waiting would not help.
     pub async fn acquire(
         &self,
+        groups: &[String],
         claim: &Holder,
-        seen: impl Fn(Result<SlotsView, StoreError>),
+        seen: impl Fn(Result<Views, StoreError>),
     ) -> Result<Token, StoreError> {
         match self {
-            Self::Etcd(store) => store.acquire(claim, seen).await,
-            Self::Local(store) => store.acquire(claim, seen).await,
+            Self::Etcd(store) => store.acquire(groups, claim, seen).await,
+            Self::Local(store) => store.acquire(groups, claim, seen).await,
         }
     }
 
-    /// Leaves the queue; answers the token if it turns out that we hold a slot. After this, an
-    /// acquire dropped before can no longer be admitted.
+    /// Leaves the queues; answers a token if it turns out that we hold a slot in any of the groups.
+    /// After this, an acquire dropped before can no longer be admitted.
     ///
     /// # Errors
     /// When the store cannot be reached or used; then nothing is known.
-    pub async fn leave(&self, node: &str, nonce: &str) -> Result<Option<Token>, StoreError> {
+    pub async fn leave(
+        &self,
+        groups: &[String],
+        node: &str,
+        nonce: &str,
+    ) -> Result<Option<Token>, StoreError> {
         match self {
-            Self::Etcd(store) => store.leave(node, nonce).await,
-            Self::Local(store) => store.leave(node, nonce),
+            Self::Etcd(store) => store.leave(groups, node, nonce).await,
+            Self::Local(store) => store.leave(groups, node, nonce),
         }
     }
 
-    /// The token of the slot we hold, if we hold one.
+    /// The token of our slots, if we hold one in every one of the groups.
     ///
     /// # Errors
     /// When the store cannot be reached or used.
-    pub async fn held(&self, node: &str, nonce: &str) -> Result<Option<Token>, StoreError> {
+    pub async fn held(
+        &self,
+        groups: &[String],
+        node: &str,
+        nonce: &str,
+    ) -> Result<Option<Token>, StoreError> {
         match self {
-            Self::Etcd(store) => store.held(node, nonce).await,
-            Self::Local(store) => store.held(node, nonce),
+            Self::Etcd(store) => store.held(groups, node, nonce).await,
+            Self::Local(store) => store.held(groups, node, nonce),
         }
     }
 
-    /// Gives our slot back; nobody is admitted for `settle` after that. Only our own entry (node and
-    /// nonce) is removed. Not holding is success, without a write.
+    /// Gives our slots back, all at once; nobody is admitted to a group we left for `settle` after
+    /// that. Only our own entries (node and nonce) are removed. Not holding is success, without a
+    /// write.
     ///
     /// # Errors
     /// When the store cannot be reached or used; call again.
     pub async fn release(
         &self,
+        groups: &[String],
         node: &str,
         nonce: &str,
         settle: Duration,
     ) -> Result<(), StoreError> {
         match self {
-            Self::Etcd(store) => store.release(node, nonce, settle).await,
-            Self::Local(store) => store.release(node, nonce, settle),
+            Self::Etcd(store) => store.release(groups, node, nonce, settle).await,
+            Self::Local(store) => store.release(groups, node, nonce, settle),
         }
     }
 
-    /// The semaphore and its whole queue.
+    /// The semaphores and whole queues of these groups, all of one moment.
     ///
     /// # Errors
     /// When the store cannot be reached or used.
-    pub async fn view(&self) -> Result<SlotsView, StoreError> {
+    pub async fn view(&self, groups: &[String]) -> Result<Views, StoreError> {
         match self {
-            Self::Etcd(store) => store.view().await,
-            Self::Local(store) => store.view(),
+            Self::Etcd(store) => store.view(groups).await,
+            Self::Local(store) => store.view(groups),
         }
     }
 
-    /// Makes an admin's change and answers the group as it is then. A change that is already made
-    /// is not made again.
+    /// Every group the store knows, sorted.
+    ///
+    /// # Errors
+    /// When the store cannot be reached or used.
+    pub async fn groups(&self) -> Result<Vec<String>, StoreError> {
+        match self {
+            Self::Etcd(store) => store.groups().await,
+            Self::Local(store) => store.groups(),
+        }
+    }
+
+    /// Makes a change and answers the group as it is then. A change that is already made is not
+    /// made again.
     ///
     /// # Errors
     /// `Refused` when the semaphore's rules forbid it, or when the store cannot be reached or used.
-    pub async fn admin(&self, op: &AdminOp) -> Result<SlotsView, StoreError> {
+    pub async fn admin(&self, group: &str, change: &Change) -> Result<SlotsView, StoreError> {
         match self {
-            Self::Etcd(store) => store.admin(op).await,
-            Self::Local(store) => store.admin(op),
+            Self::Etcd(store) => store.admin(group, change).await,
+            Self::Local(store) => store.admin(group, change),
+        }
+    }
+
+    /// What happened to a group, the oldest first; what is older than 30 days is forgotten.
+    ///
+    /// # Errors
+    /// When the store cannot be reached or used.
+    pub async fn history(&self, group: &str) -> Result<Vec<Entry>, StoreError> {
+        match self {
+            Self::Etcd(store) => store.history(group).await,
+            Self::Local(store) => store.history(group),
         }
     }
 

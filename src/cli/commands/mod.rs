@@ -2,6 +2,7 @@
 
 mod agent;
 mod lock;
+mod reach;
 
 use std::{
     io::{self, Write},
@@ -25,11 +26,16 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Check { json } => agent::check(json).await,
         Command::Reboot { now } => agent::reboot(now).await,
         Command::Cancel => agent::cancel().await,
-        Command::Lock { id, reason, target } => lock::lock(id, reason, target).await,
-        Command::Unlock { id, target } => lock::unlock(id, target).await,
+        Command::SendNeedReboot => agent::reboot(false).await,
+        Command::Lock { id, reason, expected, target } => {
+            lock::lock(id, reason, expected, target).await
+        }
+        Command::Unlock { id, reason, target } => lock::unlock(id, reason, target).await,
         Command::SetMax { max, target } => lock::set_max(max, target).await,
-        Command::Halt { reason, target } => lock::halt(reason, target).await,
-        Command::Resume { target } => lock::resume(target).await,
+        Command::Halt { reason, lasts, target } => lock::halt(reason, lasts, target).await,
+        Command::Resume { reason, target } => lock::resume(reason, target).await,
+        Command::Queue { json, target } => lock::queue(json, target).await,
+        Command::History { json, target } => lock::history(json, target).await,
         Command::Nodes { json, target } => lock::nodes(json, target).await,
         Command::Windows(args) => {
             // Which place in a spread is this node's depends on the release: show the first.

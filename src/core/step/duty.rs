@@ -81,6 +81,7 @@ impl Machine<'_> {
                 by: self.policy.name.clone(),
                 since: now.wall,
                 release: job.plan.as_ref().map(ToString::to_string),
+                expires: None,
             })),
             Phase::Failed { job, halted: true, .. } => Some(Effect::Verify(job.plan.clone())),
         }

@@ -43,7 +43,7 @@ def scenario(lab: Lab) -> None:
     lab.offer("2.1", GOOD)
     lab.install([first], GOOD)
     until("the mended node gives its slot back", lambda: not lab.etcd.slots()["holders"], 90)
-    assert first.status()["lock"]["halt"], "the halt stays until an admin lifts it"
+    assert first.status()["locks"][0]["halt"], "the halt stays until an admin lifts it"
     for node in others:
         node.rebootctl("check")
     first.rebootctl("resume")

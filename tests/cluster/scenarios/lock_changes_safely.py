@@ -23,14 +23,14 @@ def scenario(lab: Lab) -> None:
     until("the node waits in the queue", lambda: tickets(lab, "default") == [node.id], 30)
     lab.configure(node, group="second", verb="reload")
     lab.wait_updated([node], "2.0", PACKAGES, group="second")
-    assert node.status()["group"] == "second"
+    assert node.status()["groups"] == ["second"]
     assert tickets(lab, "default") == [] and holders(lab, "default") == [SOMEBODY]
 
     lab.offer("3.0", PACKAGES)
     until("the node holds the slot", lambda: holders(lab, "second") == [node.id], 30, 0.05)
     lab.configure(node, group="third", verb="reload")
     until("status says what waits", lambda: said(node), 10, 0.05)
-    until("the new group is in force", lambda: node.status()["group"] == "third", 90, 0.3)
+    until("the new group is in force", lambda: node.status()["groups"] == ["third"], 90, 0.3)
     assert holders(lab, "second") == [] and tickets(lab, "second") == []
     assert holders(lab, "default") == [SOMEBODY]
     lab.wait_updated([node], "3.0", PACKAGES, group="third")

@@ -251,6 +251,8 @@ impl World {
             reason: String::new(),
             release: None,
             boot_id: String::new(),
+            expected_secs: 0,
+            overdue: false,
         }
     }
 }

@@ -1,8 +1,9 @@
-//! The semaphore in etcd v3.
+//! The semaphores of a fleet in etcd v3.
 //!
 //! One value per group holds the slots, without a lease, so that it outlives its holder's reboot.
-//! Waiters queue with leased tickets. Every change is one transaction on the revision that was read.
+//! Waiters queue with leased tickets. Every change is one transaction on the revisions that were read.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +15,20 @@ use self::client::{Call, Pool};
 use self::failure::{Failure, Kind};
 use self::fleet::Alive;
 use self::keys::Keys;
-use self::look::{Seen, as_get};
+use self::ledger::Ledger;
+use self::look::{as_get, semaphore};
 use self::wait::Backoff;
-use super::{AdminOp, StoreError, Token};
-use crate::core::slots::{Holder, Refusal, Slots, SlotsView};
+use super::{StoreError, Token};
+use crate::adapters::clock;
+use crate::core::change::Change;
+use crate::core::history::{Entry, What};
+use crate::core::slots::{Holder, Refusal, Slots, SlotsView, Views};
 
 mod client;
 mod failure;
 mod fleet;
 mod keys;
+mod ledger;
 mod look;
 mod quorum;
 mod wait;
@@ -44,20 +50,31 @@ struct Timing {
     alive_lease: Duration,
 }
 
-/// One group's semaphore in etcd.
+/// The semaphores of a fleet in etcd.
 #[derive(Clone, Debug)]
 pub struct EtcdStore {
     pool: Pool,
     keys: Keys,
     timing: Timing,
+    quarantine: u32,
     alive: Arc<Alive>,
+    ledger: Arc<Ledger>,
 }
 
+/// The semaphores of some groups as read at one revision.
+struct Seen {
+    revision: i64,
+    groups: BTreeMap<String, (Slots, i64)>,
+}
+
+/// What an edit makes of a semaphore: the new value, and what the history says of it.
+type Edited = (Slots, Entry);
+
 impl EtcdStore {
-    /// A store at `endpoints` (`http://192.0.2.10:2379`) for `group` under `prefix`.
-    /// `request_timeout` is for each attempt at one endpoint. Does not connect yet.
+    /// A store at `endpoints` (`http://192.0.2.10:2379`) under `prefix`. `request_timeout` is for
+    /// each attempt at one endpoint. Does not connect yet.
     #[must_use]
-    pub fn new(endpoints: &[String], prefix: &str, group: &str, request_timeout: Duration) -> Self {
+    pub fn new(endpoints: &[String], prefix: &str, request_timeout: Duration) -> Self {
         let timing = Timing {
             ticket_lease: Duration::from_secs(30),
             look_again: Duration::from_secs(60),
@@ -65,9 +82,11 @@ impl EtcdStore {
         };
         Self {
             pool: Pool::new(endpoints, request_timeout),
-            keys: Keys::new(prefix, group),
+            keys: Keys::new(prefix),
             timing,
+            quarantine: 0,
             alive: Arc::default(),
+            ledger: Arc::default(),
         }
     }
 
@@ -79,139 +98,266 @@ impl EtcdStore {
         self
     }
 
+    /// The same store, whose waiters pass by up to so many overdue holders (see [`Slots::admit`]).
+    #[must_use]
+    pub fn with_quarantine(mut self, most: u32) -> Self {
+        self.quarantine = most;
+        self
+    }
+
     /// See [`super::SlotStore::acquire`].
     pub(super) async fn acquire(
         &self,
+        groups: &[String],
         claim: &Holder,
-        seen: impl Fn(Result<SlotsView, StoreError>),
+        seen: impl Fn(Result<Views, StoreError>),
     ) -> Result<Token, StoreError> {
-        wait::acquire(self, claim, seen).await
+        wait::acquire(self, groups, claim, seen).await
     }
 
     /// See [`super::SlotStore::leave`].
-    pub(super) async fn leave(&self, node: &str, nonce: &str) -> Result<Option<Token>, StoreError> {
-        let key = self.keys.ticket(node);
+    pub(super) async fn leave(
+        &self,
+        groups: &[String],
+        node: &str,
+        nonce: &str,
+    ) -> Result<Option<Token>, StoreError> {
         for _ in 0..=DOUBTS {
-            let found = self.pool.get(&key, GetOptions::new()).await?;
-            let own = found.kvs().first().filter(|kv| look::ticket(&self.keys, kv).nonce == nonce);
-            let Some(own) = own else { return self.held(node, nonce).await };
-            let seen = Compare::mod_revision(key.clone(), CompareOp::Equal, own.mod_revision());
-            let delete = TxnOp::delete(key.clone(), None);
-            match self.pool.txn(Call::Write, Txn::new().when([seen]).and_then([delete])).await {
+            let reads = groups.iter().map(|group| TxnOp::get(self.keys.ticket(group, node), None));
+            let answers = self.reads(reads.collect()).await?;
+            let found = groups.iter().zip(answers.iter().filter_map(as_get));
+            let places = found.filter_map(|(group, get)| {
+                let place = look::place(&self.keys, group, get.kvs().first()?);
+                (place.ticket.nonce == nonce).then_some((group, place.changed))
+            });
+            let (mut seen, mut deletes) = (Vec::new(), Vec::new());
+            for (group, changed) in places {
+                let key = self.keys.ticket(group, node);
+                seen.push(Compare::mod_revision(key.as_str(), CompareOp::Equal, changed));
+                deletes.push(TxnOp::delete(key, None));
+            }
+            if deletes.is_empty() {
+                let held = self.tokens(groups, node, nonce).await?;
+                return Ok(held.into_values().flatten().max());
+            }
+            match self.pool.txn(Call::Write, Txn::new().when(seen).and_then(deletes)).await {
                 // Gone, renewed or admitted meanwhile, or in doubt: read back.
                 Ok(_) | Err(Failure { kind: Kind::Unknown, .. }) => {}
                 Err(failure) => return Err(failure.into()),
             }
         }
-        Err(StoreError::Unreachable { what: format!("{key} never rests") })
+        Err(StoreError::Unreachable { what: format!("the tickets of {node} never rest") })
     }
 
     /// See [`super::SlotStore::held`].
-    pub(super) async fn held(&self, node: &str, nonce: &str) -> Result<Option<Token>, StoreError> {
-        let reads = [TxnOp::get(self.keys.slots(), None), TxnOp::get(self.keys.holder(node), None)];
-        let answers = self.pool.txn(Call::Read, Txn::new().and_then(reads)).await?.op_responses();
+    pub(super) async fn held(
+        &self,
+        groups: &[String],
+        node: &str,
+        nonce: &str,
+    ) -> Result<Option<Token>, StoreError> {
+        let tokens = self.tokens(groups, node, nonce).await?;
+        let all: Option<Vec<Token>> = tokens.into_values().collect();
+        Ok(all.and_then(|tokens| tokens.into_iter().max()))
+    }
+
+    /// The token of our slot in each group; `None` in those where we hold none.
+    async fn tokens(
+        &self,
+        groups: &[String],
+        node: &str,
+        nonce: &str,
+    ) -> Result<BTreeMap<String, Option<Token>>, StoreError> {
+        let reads = groups.iter().flat_map(|group| {
+            [self.keys.slots(group), self.keys.holder(group, node)].map(|key| TxnOp::get(key, None))
+        });
+        let answers = self.reads(reads.collect()).await?;
         let gets: Vec<_> = answers.iter().filter_map(as_get).collect();
-        let [slots, holder] = gets.as_slice() else { return Err(self.incomplete()) };
-        let seen = Seen::read(&self.keys.slots(), slots)?;
-        let token = holder.kvs().first().map_or(seen.revision, etcd_client::KeyValue::mod_revision);
-        Ok(seen.slots.held_by(node, nonce).then_some(token))
+        let each = groups.iter().zip(gets.chunks_exact(2));
+        each.map(|(group, gets)| {
+            let (slots, revision) = semaphore(&self.keys.slots(group), gets[0])?;
+            let token = gets[1].kvs().first().map_or(revision, etcd_client::KeyValue::mod_revision);
+            Ok((group.clone(), slots.held_by(node, nonce).then_some(token)))
+        })
+        .collect()
     }
 
     /// See [`super::SlotStore::release`].
     pub(super) async fn release(
         &self,
+        groups: &[String],
         node: &str,
         nonce: &str,
         settle: Duration,
     ) -> Result<(), StoreError> {
         let remove = |slots: &Slots| {
-            Ok(if slots.held_by(node, nonce) { slots.without(node) } else { slots.clone() })
+            let held = slots.holder(node).filter(|holder| holder.nonce == nonce);
+            Ok(held.map(|holder| {
+                (slots.without(node), Entry::own(What::Unlocked, holder, clock::wall()))
+            }))
         };
-        self.change(remove, settle).await
+        let leased = |group: &String| (self.keys.settle(group), settle);
+        self.change(groups, remove, groups.iter().map(leased).collect()).await
     }
 
     /// See [`super::SlotStore::view`].
-    pub(super) async fn view(&self) -> Result<SlotsView, StoreError> {
+    pub(super) async fn view(&self, groups: &[String]) -> Result<Views, StoreError> {
         let in_order =
             GetOptions::new().with_prefix().with_sort(SortTarget::Create, SortOrder::Ascend);
-        let reads = [
-            TxnOp::get(self.keys.slots(), None),
-            TxnOp::get(self.keys.settle(), None),
-            TxnOp::get(self.keys.queue(), Some(in_order)),
-        ];
-        let answers = self.pool.txn(Call::Read, Txn::new().and_then(reads)).await?.op_responses();
+        let reads = groups.iter().flat_map(|group| {
+            [
+                TxnOp::get(self.keys.slots(group), None),
+                TxnOp::get(self.keys.settle(group), None),
+                TxnOp::get(self.keys.halt(group), None),
+                TxnOp::get(self.keys.queue(group), Some(in_order.clone())),
+            ]
+        });
+        let answers = self.reads(reads.collect()).await?;
         let gets: Vec<_> = answers.iter().filter_map(as_get).collect();
-        let [slots, settle, queue] = gets.as_slice() else { return Err(self.incomplete()) };
-        Ok(SlotsView {
-            slots: Seen::read(&self.keys.slots(), slots)?.slots,
-            queue: queue.kvs().iter().map(|kv| look::ticket(&self.keys, kv)).collect(),
-            settling: !settle.kvs().is_empty(),
+        let each = groups.iter().zip(gets.chunks_exact(4));
+        each.map(|(group, gets)| {
+            let (slots, _) = semaphore(&self.keys.slots(group), gets[0])?;
+            let ticket = |kv| look::ticket(&self.keys, group, kv);
+            let view = SlotsView {
+                slots: slots.effective(!gets[2].kvs().is_empty()),
+                queue: gets[3].kvs().iter().map(ticket).collect(),
+                settling: !gets[1].kvs().is_empty(),
+            };
+            Ok((group.clone(), view))
         })
+        .collect()
+    }
+
+    /// See [`super::SlotStore::groups`].
+    pub(super) async fn groups(&self) -> Result<Vec<String>, StoreError> {
+        let names = GetOptions::new().with_prefix().with_keys_only();
+        let found = self.pool.get(&self.keys.groups(), names).await?;
+        let group = |kv: &etcd_client::KeyValue| {
+            self.keys.group_of(&String::from_utf8_lossy(kv.key())).map(str::to_owned)
+        };
+        let groups: BTreeSet<String> = found.kvs().iter().filter_map(group).collect();
+        Ok(groups.into_iter().collect())
     }
 
     /// See [`super::SlotStore::admin`].
-    pub(super) async fn admin(&self, op: &AdminOp) -> Result<SlotsView, StoreError> {
-        self.change(|slots| op.apply(slots), Duration::ZERO).await?;
-        self.view().await
+    pub(super) async fn admin(
+        &self,
+        group: &str,
+        change: &Change,
+    ) -> Result<SlotsView, StoreError> {
+        let groups = [group.to_owned()];
+        let edit = |slots: &Slots| {
+            let next = change.apply(slots)?;
+            Ok((next != *slots).then(|| (next, change.entry(slots, clock::wall()))))
+        };
+        let leased =
+            change.halts_for().map(|secs| (self.keys.halt(group), Duration::from_secs(secs)));
+        self.change(&groups, edit, leased.into_iter().collect()).await?;
+        self.view(&groups).await?.remove(group).ok_or_else(|| look::incomplete(group))
     }
 
-    /// Makes `edit` to the semaphore; no write when it changes nothing. Races are run again, and
-    /// after an unknown outcome the value is read back: every edit made here may be made twice.
+    /// See [`super::SlotStore::history`].
+    pub(super) async fn history(&self, group: &str) -> Result<Vec<Entry>, StoreError> {
+        let in_order =
+            GetOptions::new().with_prefix().with_sort(SortTarget::Key, SortOrder::Ascend);
+        let found = self.pool.get(&self.keys.history(group), in_order).await?;
+        Ok(found.kvs().iter().filter_map(ledger::entry).collect())
+    }
+
+    /// Makes `edit` to the semaphores of `groups`, in one transaction; no write when it changes
+    /// none. Each of `leased` that lasts is a key that is put along, under a lease of that length.
+    /// Races are run again, and after an unknown outcome the values are read back: every edit made
+    /// here may be made twice.
     async fn change(
         &self,
-        edit: impl Fn(&Slots) -> Result<Slots, Refusal>,
-        settle: Duration,
+        groups: &[String],
+        edit: impl Fn(&Slots) -> Result<Option<Edited>, Refusal>,
+        leased: Vec<(String, Duration)>,
     ) -> Result<(), StoreError> {
         let mut backoff = Backoff::conflict();
         let mut doubts = 0;
         for _ in 0..ROUNDS {
-            let seen = self.seen().await?;
-            let next = edit(&seen.slots)?;
-            if next == seen.slots {
+            let seen = self.seen(groups).await?;
+            let mut edits = BTreeMap::new();
+            for (group, (slots, _)) in &seen.groups {
+                if let Some(edited) = edit(slots)? {
+                    edits.insert(group.clone(), edited);
+                }
+            }
+            if edits.is_empty() {
                 return Ok(());
             }
-            match self.swap(&seen, &next, settle).await {
+            match self.swap(&seen, &edits, &leased).await {
                 Ok(answer) if answer.succeeded() => return Ok(()),
                 Ok(_) => backoff.pause().await,
-                Err(StoreError::Unreachable { .. }) if doubts < DOUBTS => doubts += 1,
-                Err(error) => return Err(error),
+                Err(Failure { kind: Kind::LeaseGone, .. }) => self.ledger.forget(),
+                Err(failure) => match StoreError::from(failure) {
+                    StoreError::Unreachable { .. } if doubts < DOUBTS => doubts += 1,
+                    error => return Err(error),
+                },
             }
         }
-        Err(StoreError::Unreachable { what: format!("{} never rests", self.keys.slots()) })
+        Err(StoreError::Unreachable { what: format!("{} never rest", groups.join(", ")) })
     }
 
-    async fn seen(&self) -> Result<Seen, StoreError> {
-        let key = self.keys.slots();
-        Seen::read(&key, &self.pool.get(&key, GetOptions::new()).await?)
+    async fn seen(&self, groups: &[String]) -> Result<Seen, StoreError> {
+        let reads: Vec<_> =
+            groups.iter().map(|group| TxnOp::get(self.keys.slots(group), None)).collect();
+        let answer = self.pool.txn(Call::Read, Txn::new().and_then(reads)).await?;
+        let answers = answer.op_responses();
+        let each = groups.iter().zip(answers.iter().filter_map(as_get));
+        let read =
+            each.map(|(group, get)| Ok((group.clone(), semaphore(&self.keys.slots(group), get)?)));
+        Ok(Seen {
+            revision: answer.header().map_or(0, etcd_client::ResponseHeader::revision),
+            groups: read.collect::<Result<_, StoreError>>()?,
+        })
     }
 
-    /// Puts `next` where `seen` was, the holders' keys along with it, and lets the group settle.
+    /// Puts the edits where `seen` was, the holders' keys and the history along with them.
     async fn swap(
         &self,
         seen: &Seen,
-        next: &Slots,
-        settle: Duration,
-    ) -> Result<TxnResponse, StoreError> {
-        let key = self.keys.slots();
-        let unchanged = Compare::mod_revision(key.clone(), CompareOp::Equal, seen.revision);
-        let mut ops = vec![TxnOp::put(key, encode(next)?, None)];
-        let gone = seen.slots.holders.iter().filter(|h| next.holder(&h.node).is_none());
-        ops.extend(gone.map(|h| TxnOp::delete(self.keys.holder(&h.node), None)));
-        let new = next.holders.iter().filter(|h| seen.slots.holder(&h.node).is_none());
-        ops.extend(new.map(|h| TxnOp::put(self.keys.holder(&h.node), h.nonce.as_str(), None)));
-        if !settle.is_zero() {
-            let lease = PutOptions::new().with_lease(self.pool.grant(settle).await?);
-            ops.push(TxnOp::put(self.keys.settle(), "", Some(lease)));
+        edits: &BTreeMap<String, Edited>,
+        leased: &[(String, Duration)],
+    ) -> Result<TxnResponse, Failure> {
+        let history = self.ledger.lease(&self.pool).await?;
+        let (mut unchanged, mut ops) = (Vec::new(), Vec::new());
+        for (group, (next, entry)) in edits {
+            let Some((slots, revision)) = seen.groups.get(group) else { continue };
+            let key = self.keys.slots(group);
+            unchanged.push(Compare::mod_revision(key.as_str(), CompareOp::Equal, *revision));
+            ops.push(TxnOp::put(key, encode(next)?, None));
+            ops.push(ledger::put(self.keys.entry(group, seen.revision), entry, history)?);
+            let gone = slots.holders.iter().filter(|h| next.holder(&h.node).is_none());
+            ops.extend(gone.map(|h| TxnOp::delete(self.keys.holder(group, &h.node), None)));
+            let new = next.holders.iter().filter(|h| slots.holder(&h.node).is_none());
+            ops.extend(
+                new.map(|h| TxnOp::put(self.keys.holder(group, &h.node), h.nonce.as_str(), None)),
+            );
         }
-        let txn = Txn::new().when([unchanged]).and_then(ops);
-        Ok(self.pool.txn(Call::Write, txn).await?)
+        for (key, lasts) in leased.iter().filter(|(_, lasts)| !lasts.is_zero()) {
+            let group = self.keys.group_of(key).unwrap_or_default();
+            if edits.contains_key(group) {
+                let lease = PutOptions::new().with_lease(self.pool.grant(*lasts).await?);
+                ops.push(TxnOp::put(key.as_str(), "", Some(lease)));
+            }
+        }
+        self.pool.txn(Call::Write, Txn::new().when(unchanged).and_then(ops)).await
     }
 
-    fn incomplete(&self) -> StoreError {
-        StoreError::Unusable { what: format!("{}: incomplete answer", self.keys.slots()) }
+    async fn reads(&self, ops: Vec<TxnOp>) -> Result<Vec<etcd_client::TxnOpResponse>, StoreError> {
+        let wanted = ops.len();
+        let answers = self.pool.txn(Call::Read, Txn::new().and_then(ops)).await?.op_responses();
+        if answers.len() == wanted {
+            Ok(answers)
+        } else {
+            Err(look::incomplete(&self.keys.groups()))
+        }
     }
 }
 
-fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(value).map_err(|e| StoreError::Unusable { what: format!("encode: {e}") })
+fn encode<T: serde::Serialize>(value: &T) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(value)
+        .map_err(|error| Failure::new(Kind::Denied, "etcd", &format!("encode: {error}")))
 }

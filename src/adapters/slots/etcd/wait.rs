@@ -1,8 +1,9 @@
-//! Waiting in the queue, and getting a slot.
+//! Waiting in the queue, and getting a slot of every group.
 //!
 //! Safety comes from the transaction that admits us, fairness from the queue: tickets are ordered by
 //! the revision that created them, so whoever once was the head stays it while its ticket lives.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp, PutOptions, ResponseHeader, Txn, TxnOp, TxnResponse};
@@ -10,11 +11,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::client::Call;
 use super::failure::{Failure, Kind};
-use super::look::{Look, Place, Step};
 use super::watch::{News, Watch};
 use super::{EtcdStore, encode};
+use super::{ledger, look};
+use crate::adapters::clock;
 use crate::adapters::slots::{StoreError, Token, dated};
-use crate::core::slots::{Holder, Slots, SlotsView, Ticket};
+use crate::core::history::{Entry, What};
+use crate::core::slots::{Holder, Slots, Ticket, Views};
+use crate::core::turn::{Look, Step, Waiting};
 
 /// Pauses while the store cannot be reached: doubled from the first to the last.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -59,28 +63,31 @@ enum Woken {
 /// One claim on its way through the queue.
 struct Waiter<'a, F> {
     store: &'a EtcdStore,
+    groups: &'a [String],
     claim: &'a Holder,
     since: Instant,
     seen: F,
-    told: Option<SlotsView>,
+    told: Option<Views>,
     lease: Option<i64>,
     renew_at: Instant,
-    /// Revision of our ticket, as far as we know.
+    /// Revision of our tickets, as far as we know.
     create: Option<i64>,
 }
 
 /// See [`crate::adapters::slots::SlotStore::acquire`].
 pub(super) async fn acquire<F>(
     store: &EtcdStore,
+    groups: &[String],
     claim: &Holder,
     seen: F,
 ) -> Result<Token, StoreError>
 where
-    F: Fn(Result<SlotsView, StoreError>),
+    F: Fn(Result<Views, StoreError>),
 {
     let now = Instant::now();
     let mut waiter = Waiter {
         store,
+        groups,
         claim,
         since: now,
         seen,
@@ -102,8 +109,8 @@ where
     }
 }
 
-impl<F: Fn(Result<SlotsView, StoreError>)> Waiter<'_, F> {
-    /// From wherever we are to the slot, or to the first trouble with the store.
+impl<F: Fn(Result<Views, StoreError>)> Waiter<'_, F> {
+    /// From wherever we are to the slots, or to the first trouble with the store.
     async fn run(&mut self, backoff: &mut Backoff) -> Result<Token, StoreError> {
         let keys = &self.store.keys;
         let mut conflict = Backoff::conflict();
@@ -112,101 +119,147 @@ impl<F: Fn(Result<SlotsView, StoreError>)> Waiter<'_, F> {
         loop {
             backoff.reset();
             self.tell(&look);
-            look = match look.step(keys, self.claim, self.lease) {
-                Step::Held(token) => return self.out(&look).await.map(|()| token),
+            look = match look.step(self.waiting()) {
+                Step::Held(token) => return self.out().await.map(|()| token),
                 Step::Refused(refusal) => {
-                    self.out(&look).await?;
+                    self.out().await?;
                     return Err(refusal.into());
                 }
+                Step::GiveBack => {
+                    let (node, nonce) = (&self.claim.node, &self.claim.nonce);
+                    self.store.release(self.groups, node, nonce, Duration::ZERO).await?;
+                    self.look().await?
+                }
+                Step::Requeue => {
+                    self.out().await?;
+                    self.look().await?
+                }
                 Step::Join => self.join().await?,
-                Step::Adopt(place) => self.adopt(&place).await?,
-                Step::Try { create, next } => match self.enter(&look, create, &next).await? {
+                Step::Adopt => self.adopt(&look).await?,
+                Step::Try(next) => match self.enter(&look, next).await? {
                     Ok(token) => return Ok(token),
                     Err(lost) => {
                         conflict.pause().await;
                         lost
                     }
                 },
-                Step::Wait(on) => match self.wait(&mut watch, &on, look).await? {
-                    Woken::Look(look) => *look,
-                    Woken::Stale => self.look().await?,
-                    Woken::Dropped => self.join().await?,
-                },
+                Step::Wait(on) => {
+                    let on: Vec<String> = on.iter().map(|awaited| keys.awaited(awaited)).collect();
+                    match self.wait(&mut watch, &on, look).await? {
+                        Woken::Look(look) => *look,
+                        Woken::Stale => self.look().await?,
+                        Woken::Dropped => self.join().await?,
+                    }
+                }
             };
         }
     }
 
-    /// Puts our ticket at the end of the queue, unless there is one.
+    fn waiting(&self) -> Waiting<'_> {
+        Waiting { claim: self.claim, lease: self.lease, quarantine: self.store.quarantine }
+    }
+
+    /// Puts our tickets at the end of the queues, unless there are any.
     async fn join(&mut self) -> Result<Look, StoreError> {
-        let keys = &self.store.keys;
-        let node = &self.claim.node;
-        let key = keys.ticket(node);
+        // Asked for now, so that it is there when it is our turn.
+        self.store.ledger.lease(&self.store.pool).await?;
+        let tickets: Vec<String> = self.tickets().collect();
+        let value = encode(&Ticket::of(self.claim))?;
         let under = PutOptions::new().with_lease(self.lease().await?);
-        let put = TxnOp::put(key.clone(), encode(&Ticket::of(self.claim))?, Some(under));
-        let ops: Vec<_> = [put].into_iter().chain(Look::ops(keys, node, None)).collect();
-        let txn = Txn::new().when([absent(key)]).and_then(ops);
-        match self.write(txn).await? {
+        let puts =
+            tickets.iter().map(|key| TxnOp::put(key.as_str(), value.clone(), Some(under.clone())));
+        let reads = look::ops(&self.store.keys, self.groups, &self.claim.node, None);
+        let ops: Vec<_> = puts.chain(reads).collect();
+        let none: Vec<_> = tickets.iter().map(|key| absent(key.as_str())).collect();
+        match self.write(Txn::new().when(none).and_then(ops)).await? {
             Some(answer) if answer.succeeded() => {
                 self.create = Some(revision_of(&answer));
-                Look::read(keys, node, &answer)
+                self.read(&answer)
             }
             _ => self.look().await,
         }
     }
 
-    /// Hangs a ticket an earlier run of ours left on our own lease. It keeps its place.
-    async fn adopt(&mut self, place: &Place) -> Result<Look, StoreError> {
-        let key = self.store.keys.ticket(&self.claim.node);
+    /// Hangs tickets an earlier run of ours left on our own lease. They keep their places.
+    async fn adopt(&mut self, look: &Look) -> Result<Look, StoreError> {
+        let keys = &self.store.keys;
+        let value = encode(&Ticket::of(self.claim))?;
         let under = PutOptions::new().with_lease(self.lease().await?);
-        let unchanged = Compare::mod_revision(key.clone(), CompareOp::Equal, place.changed);
-        let put = TxnOp::put(key, encode(&Ticket::of(self.claim))?, Some(under));
-        self.write(Txn::new().when([unchanged]).and_then([put])).await?;
+        let places = look.groups.iter().filter_map(|(group, g)| Some((group, g.own.as_ref()?)));
+        let (mut unchanged, mut puts) = (Vec::new(), Vec::new());
+        for (group, place) in places {
+            let key = keys.ticket(group, &self.claim.node);
+            unchanged.push(Compare::mod_revision(key.as_str(), CompareOp::Equal, place.changed));
+            puts.push(TxnOp::put(key, value.clone(), Some(under.clone())));
+        }
+        self.write(Txn::new().when(unchanged).and_then(puts)).await?;
         self.look().await
     }
 
-    /// Tries to take a slot; fails with a fresh look when somebody was faster.
+    /// Tries to take a slot of every group; fails with a fresh look when somebody was faster.
     async fn enter(
         &mut self,
         look: &Look,
-        create: i64,
-        next: &Slots,
+        next: BTreeMap<String, Slots>,
     ) -> Result<Result<Token, Look>, StoreError> {
-        let keys = &self.store.keys;
-        let node = &self.claim.node;
-        let next = dated(next.clone(), self.claim, self.since.elapsed());
-        let guards = [
-            Compare::mod_revision(keys.slots(), CompareOp::Equal, look.seen.revision),
-            absent(keys.settle()),
-            Compare::create_revision(keys.ticket(node), CompareOp::Equal, create),
-        ];
-        let admit = [
-            TxnOp::put(keys.slots(), encode(&next)?, None),
-            TxnOp::put(keys.holder(node), self.claim.nonce.as_str(), None),
-            TxnOp::delete(keys.ticket(node), None),
-        ];
-        let again = Look::ops(keys, node, Some(create));
+        let (store, node) = (self.store, &self.claim.node);
+        let keys = &store.keys;
+        let history = store.ledger.lease(&store.pool).await?;
+        let entry = Entry::own(What::Locked, self.claim, clock::wall());
+        let (mut guards, mut admit) = (Vec::new(), Vec::new());
+        for (group, slots) in next {
+            let Some(seen) = look.groups.get(&group) else { continue };
+            let create = seen.own.as_ref().map_or(0, |own| own.create);
+            let slots = dated(slots, self.claim, self.since.elapsed());
+            let ticket = keys.ticket(&group, node);
+            guards.extend([
+                Compare::mod_revision(keys.slots(&group), CompareOp::Equal, seen.revision),
+                absent(keys.settle(&group)),
+                Compare::create_revision(ticket.as_str(), CompareOp::Equal, create),
+            ]);
+            let stamp = look.revision.max(seen.revision);
+            admit.extend([
+                TxnOp::put(keys.slots(&group), encode(&slots)?, None),
+                TxnOp::put(keys.holder(&group, node), self.claim.nonce.as_str(), None),
+                TxnOp::delete(ticket, None),
+                ledger::put(keys.entry(&group, stamp), &entry, history)?,
+            ]);
+        }
+        let again = look::ops(keys, self.groups, node, self.create);
         let txn = Txn::new().when(guards).and_then(admit).or_else(again);
-        let answer = self.store.pool.txn(Call::Write, txn).await?;
+        let answer = match store.pool.txn(Call::Write, txn).await {
+            Err(Failure { kind: Kind::LeaseGone, .. }) => {
+                store.ledger.forget();
+                return self.look().await.map(Err);
+            }
+            answer => answer?,
+        };
         if answer.succeeded() {
             return Ok(Ok(revision_of(&answer)));
         }
-        Look::read(keys, node, &answer).map(Err)
+        self.read(&answer).map(Err)
     }
 
-    /// Reads the group, and with it who is before us.
+    /// Reads our groups, and with them who is before us.
     async fn look(&mut self) -> Result<Look, StoreError> {
-        let keys = &self.store.keys;
-        let node = &self.claim.node;
         loop {
-            let ops = Look::ops(keys, node, self.create);
+            let ops = look::ops(&self.store.keys, self.groups, &self.claim.node, self.create);
             let answer = self.store.pool.txn(Call::Read, Txn::new().and_then(ops)).await?;
-            let look = Look::read(keys, node, &answer)?;
-            let create = look.own.as_ref().map(|place| place.create);
+            let look = self.read(&answer)?;
+            let create = look.groups.values().find_map(|g| g.own.as_ref()).map(|own| own.create);
             if create.is_none() || create == self.create {
                 return Ok(look);
             }
             self.create = create;
         }
+    }
+
+    fn read(&self, answer: &TxnResponse) -> Result<Look, StoreError> {
+        look::read(&self.store.keys, self.groups, &self.claim.node, answer)
+    }
+
+    fn tickets(&self) -> impl Iterator<Item = String> + '_ {
+        self.groups.iter().map(|group| self.store.keys.ticket(group, &self.claim.node))
     }
 
     /// Waits until something `on` these keys may let us go on. Keeps our ticket alive meanwhile.
@@ -235,7 +288,7 @@ impl<F: Fn(Result<SlotsView, StoreError>)> Waiter<'_, F> {
     fn hear(&self, news: News, watch: &mut Option<Watch>, look: Look) -> Result<Woken, StoreError> {
         match news {
             News::Changes(changes) => {
-                let after = look.after(&self.store.keys, self.claim, &changes)?;
+                let after = look::after(look, &self.store.keys, self.claim, &changes)?;
                 Ok(after.map_or(Woken::Stale, |look| Woken::Look(Box::new(look))))
             }
             News::Lost(why) => {
@@ -287,19 +340,17 @@ impl<F: Fn(Result<SlotsView, StoreError>)> Waiter<'_, F> {
         }
     }
 
-    /// We are done waiting: no ticket of ours may block the queue.
-    async fn out(&mut self, look: &Look) -> Result<(), StoreError> {
-        if look.own.as_ref().is_some_and(|own| own.ticket.nonce == self.claim.nonce) {
-            self.store.leave(&self.claim.node, &self.claim.nonce).await?;
-        }
-        Ok(())
+    /// No ticket of ours may block a queue.
+    async fn out(&mut self) -> Result<(), StoreError> {
+        self.create = None;
+        self.store.leave(self.groups, &self.claim.node, &self.claim.nonce).await.map(|_| ())
     }
 
     fn tell(&mut self, look: &Look) {
-        let view = look.view();
-        if self.told.as_ref() != Some(&view) {
-            (self.seen)(Ok(view.clone()));
-            self.told = Some(view);
+        let views = look.views();
+        if self.told.as_ref() != Some(&views) {
+            (self.seen)(Ok(views.clone()));
+            self.told = Some(views);
         }
     }
 }
@@ -308,6 +359,6 @@ fn revision_of(answer: &TxnResponse) -> i64 {
     answer.header().map_or(0, ResponseHeader::revision)
 }
 
-fn absent(key: String) -> Compare {
+fn absent(key: impl Into<Vec<u8>>) -> Compare {
     Compare::create_revision(key, CompareOp::Equal, 0)
 }

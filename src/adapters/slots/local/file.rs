@@ -1,4 +1,4 @@
-//! The semaphore of one machine as a file: read whole, replaced whole, changed under a lock.
+//! The semaphores of one machine as a file: read whole, replaced whole, changed under a lock.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -10,49 +10,75 @@ use serde::{Deserialize, Serialize};
 
 use crate::adapters::slots::{NodeRecord, StoreError, Token, parse};
 use crate::adapters::state_file;
+use crate::core::history::Entry;
 use crate::core::slots::{SCHEMA, Slots};
+
+/// Entries of a group's history that are kept, the youngest.
+const KEPT: usize = 500;
 
 /// What the file says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Content {
     /// As [`Slots::schema`].
     schema: u32,
-    pub(super) slots: Slots,
-    /// The tokens of those who hold a slot.
-    pub(super) tokens: BTreeMap<String, Token>,
+    /// By name.
+    pub(super) groups: BTreeMap<String, Group>,
     /// The token given last.
     pub(super) last_token: Token,
     /// What nodes told about themselves.
     pub(super) nodes: BTreeMap<String, NodeRecord>,
 }
 
+/// One group.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Group {
+    pub(super) slots: Slots,
+    /// The tokens of those who hold a slot.
+    pub(super) tokens: BTreeMap<String, Token>,
+    /// What happened, the oldest first.
+    pub(super) history: Vec<Entry>,
+}
+
 impl Default for Content {
     fn default() -> Self {
-        Self {
-            schema: SCHEMA,
-            slots: Slots::default(),
-            tokens: BTreeMap::new(),
-            last_token: 0,
-            nodes: BTreeMap::new(),
-        }
+        Self { schema: SCHEMA, groups: BTreeMap::new(), last_token: 0, nodes: BTreeMap::new() }
     }
 }
 
 impl Content {
-    /// Takes over a changed semaphore: who is new in it gets the next token.
-    pub(super) fn set_slots(&mut self, slots: Slots) {
-        self.tokens.retain(|node, _| slots.holder(node).is_some());
-        for holder in &slots.holders {
-            if self.slots.holder(&holder.node).is_none() {
-                self.last_token += 1;
-                self.tokens.insert(holder.node.clone(), self.last_token);
+    /// The semaphore of a group.
+    pub(super) fn slots(&self, group: &str) -> Slots {
+        self.groups.get(group).map(|group| group.slots.clone()).unwrap_or_default()
+    }
+
+    /// The token of the slot that this claim holds in a group.
+    pub(super) fn token(&self, group: &str, node: &str, nonce: &str) -> Option<Token> {
+        let group = self.groups.get(group).filter(|group| group.slots.held_by(node, nonce))?;
+        Some(group.tokens.get(node).copied().unwrap_or(self.last_token))
+    }
+
+    /// Takes over changed semaphores and what their histories say: who is new in any gets the next
+    /// token, the same in all.
+    pub(super) fn set(&mut self, changes: BTreeMap<String, (Slots, Entry)>) {
+        let token = self.last_token + 1;
+        for (name, (slots, entry)) in changes {
+            let group = self.groups.entry(name).or_default();
+            group.tokens.retain(|node, _| slots.holder(node).is_some());
+            for holder in &slots.holders {
+                if group.slots.holder(&holder.node).is_none() {
+                    self.last_token = token;
+                    group.tokens.insert(holder.node.clone(), token);
+                }
             }
+            group.slots = slots;
+            group.history.push(entry);
+            let old = group.history.len().saturating_sub(KEPT);
+            group.history.drain(..old);
         }
-        self.slots = slots;
     }
 }
 
-/// Reads the file; one that is not there yet is an empty semaphore.
+/// Reads the file; one that is not there yet has no groups.
 ///
 /// # Errors
 /// `Unusable` when it cannot be read or understood.
