@@ -61,9 +61,10 @@ pub struct EtcdStore {
     ledger: Arc<Ledger>,
 }
 
-/// The semaphores of some groups as read at one revision.
+/// The semaphores of some groups, as they count, read at one revision.
 struct Seen {
     revision: i64,
+    /// With the revision of each one's last change.
     groups: BTreeMap<String, (Slots, i64)>,
 }
 
@@ -301,13 +302,18 @@ impl EtcdStore {
     }
 
     async fn seen(&self, groups: &[String]) -> Result<Seen, StoreError> {
-        let reads: Vec<_> =
-            groups.iter().map(|group| TxnOp::get(self.keys.slots(group), None)).collect();
+        let reads: Vec<_> = groups
+            .iter()
+            .flat_map(|group| [self.keys.slots(group), self.keys.halt(group)])
+            .map(|key| TxnOp::get(key, None))
+            .collect();
         let answer = self.pool.txn(Call::Read, Txn::new().and_then(reads)).await?;
         let answers = answer.op_responses();
-        let each = groups.iter().zip(answers.iter().filter_map(as_get));
-        let read =
-            each.map(|(group, get)| Ok((group.clone(), semaphore(&self.keys.slots(group), get)?)));
+        let gets: Vec<_> = answers.iter().filter_map(as_get).collect();
+        let read = groups.iter().zip(gets.chunks_exact(2)).map(|(group, gets)| {
+            let (slots, revision) = semaphore(&self.keys.slots(group), gets[0])?;
+            Ok((group.clone(), (slots.effective(!gets[1].kvs().is_empty()), revision)))
+        });
         Ok(Seen {
             revision: answer.header().map_or(0, etcd_client::ResponseHeader::revision),
             groups: read.collect::<Result<_, StoreError>>()?,

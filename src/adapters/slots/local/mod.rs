@@ -211,7 +211,7 @@ impl LocalStore {
     /// See [`super::SlotStore::admin`].
     pub(super) fn admin(&self, group: &str, change: &Change) -> Result<SlotsView, StoreError> {
         file::change(&self.path, |content| {
-            let slots = content.slots(group);
+            let slots = effective(&content.slots(group));
             let next = change.apply(&slots)?;
             if next != slots {
                 let entry = change.entry(&slots, clock::wall());
