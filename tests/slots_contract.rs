@@ -16,8 +16,10 @@ mod groups;
 mod history;
 #[path = "slots_contract/promises.rs"]
 mod promises;
-#[path = "slots_contract/proxy.rs"]
+#[path = "support/proxy.rs"]
 mod proxy;
+#[path = "support/trace.rs"]
+mod trace;
 #[path = "support/wait.rs"]
 mod wait;
 
