@@ -279,6 +279,33 @@ async fn an_admission_that_arrives_after_its_claimant_left_is_void() {
     assert_eq!(store.held("a", "nonce-a").await.unwrap(), None);
 }
 
+/// Only the transaction that puts `a`'s ticket into the queue has this in it, and it comes first.
+const TICKET_OF_A: &str = r#""nonce":"nonce-a""#;
+
+#[tokio::test]
+async fn a_ticket_that_arrives_after_its_waiter_has_had_its_turn_is_void() {
+    let (bench, store) = one_member().await;
+    let Bench::Etcd(cluster) = &bench else { panic!() };
+    let proxy = Proxy::to(cluster.address(0), TICKET_OF_A, Fault::HoldRequest).await;
+    let mut endpoints = vec![proxy.url()];
+    endpoints.extend(cluster.endpoints());
+    // Its lease is still there when it arrives.
+    let patient = EtcdStore::new(&endpoints, PREFIX, Duration::from_secs(1));
+    let patient = patient.with_ticket_lease(Duration::from_secs(600));
+    start(Lock::of(SlotStore::Etcd(patient)), claim("a")).token().await;
+    assert!(proxy.happened(), "the first ticket is on its way");
+    release(&store, "a").await;
+    let handled = async || {
+        let of =
+            |code| format!(r#"grpc_server_handled_total{{grpc_code="{code}",grpc_method="Txn""#);
+        cluster.metric(0, &of("OK")).await + cluster.metric(0, &of("NotFound")).await
+    };
+    let before = handled().await;
+    proxy.let_go();
+    eventually("etcd has decided", || async { (handled().await > before).then_some(()) }).await;
+    assert_eq!(store.view().await.unwrap().queue, [], "nobody is there to keep it alive or use it");
+}
+
 #[tokio::test]
 async fn a_waiter_whose_connection_is_cut_watches_anew() {
     let (bench, store) = one_member().await;

@@ -97,6 +97,18 @@ impl Pool {
         Ok(granted.await?.id())
     }
 
+    /// Ends a lease, and with it what hangs on it; what is put under it later fails. May be done
+    /// twice, so this may be asked anywhere.
+    pub(super) async fn revoke(&self, lease: i64) -> Result<(), Failure> {
+        let revoked = self.call(Call::Read, |mut client| async move {
+            client.lease_revoke(lease).await.map(|_| ())
+        });
+        match revoked.await {
+            Err(Failure { kind: Kind::LeaseGone, .. }) => Ok(()),
+            done => done,
+        }
+    }
+
     /// Renews a lease once. A stream for each renewal costs little at this rate, and unlike a
     /// standing one it needs no watching over.
     pub(super) async fn keep_alive(&self, lease: i64) -> Result<(), Failure> {

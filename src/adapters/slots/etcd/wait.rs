@@ -69,6 +69,8 @@ struct Waiter<'a, F> {
     seen: F,
     told: Option<Views>,
     lease: Option<i64>,
+    /// Tickets under our lease may be on their way: the outcome of putting them is unknown.
+    in_doubt: bool,
     renew_at: Instant,
     /// Revision of our tickets, as far as we know.
     create: Option<i64>,
@@ -93,6 +95,7 @@ where
         seen,
         told: None,
         lease: None,
+        in_doubt: false,
         renew_at: now,
         create: None,
     };
@@ -161,6 +164,7 @@ impl<F: Fn(Result<Views, StoreError>)> Waiter<'_, F> {
 
     /// Puts our tickets at the end of the queues, unless there are any.
     async fn join(&mut self) -> Result<Look, StoreError> {
+        self.call_back().await?;
         // Asked for now, so that it is there when it is our turn.
         self.store.ledger.lease(&self.store.pool).await?;
         let tickets: Vec<String> = self.tickets().collect();
@@ -171,13 +175,26 @@ impl<F: Fn(Result<Views, StoreError>)> Waiter<'_, F> {
         let reads = look::ops(&self.store.keys, self.groups, &self.claim.node, None);
         let ops: Vec<_> = puts.chain(reads).collect();
         let none: Vec<_> = tickets.iter().map(|key| absent(key.as_str())).collect();
-        match self.write(Txn::new().when(none).and_then(ops)).await? {
+        let put = self.write(Txn::new().when(none).and_then(ops)).await;
+        self.in_doubt = matches!(put, Err(Failure { kind: Kind::Unknown, .. }));
+        match put? {
             Some(answer) if answer.succeeded() => {
                 self.create = Some(revision_of(&answer));
                 self.read(&answer)
             }
             _ => self.look().await,
         }
+    }
+
+    /// Sees to it that tickets on their way cannot arrive any more. They would stand in the queue
+    /// when we have had our turn, and nobody would be there to use them or to take them out.
+    async fn call_back(&mut self) -> Result<(), Failure> {
+        if let Some(lease) = self.lease.filter(|_| self.in_doubt) {
+            self.store.pool.revoke(lease).await?;
+            self.lease = None;
+        }
+        self.in_doubt = false;
+        Ok(())
     }
 
     /// Hangs tickets an earlier run of ours left on our own lease. They keep their places.
