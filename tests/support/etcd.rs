@@ -1,4 +1,7 @@
 //! Real etcd members on loopback addresses of their own, with data in a temporary directory.
+//!
+//! `LOCKKEEPER_ETCD` names the program, to test on another version of it.
+#![allow(dead_code)] // each test program uses a part of it
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -25,24 +28,42 @@ struct Member {
     address: String,
     data: PathBuf,
     cluster: String,
+    /// The network namespace it lives in, if not in this one.
+    space: Option<String>,
+    /// Further arguments.
+    extra: Vec<String>,
     process: Option<Child>,
+}
+
+/// Where a member lives.
+pub struct Place {
+    pub address: String,
+    /// Its network namespace, as a path, if it is not this one.
+    pub space: Option<String>,
 }
 
 impl Cluster {
     /// Starts `size` members and waits until they have a leader.
     pub async fn start(size: u8) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let addresses: Vec<_> = (0..size).map(|_| own_address()).collect();
-        let named = addresses.iter().enumerate();
-        let cluster: Vec<_> = named.map(|(i, a)| format!("m{i}=http://{a}:{PEER_PORT}")).collect();
-        let member = |(i, address): (usize, &String)| Member {
+        let here = |_| Place { address: own_address(), space: None };
+        Self::at((0..size).map(here).collect(), tempfile::tempdir().unwrap(), &[]).await
+    }
+
+    /// The same in these places, with data in `dir` and `extra` arguments.
+    pub async fn at(places: Vec<Place>, dir: TempDir, extra: &[&str]) -> Self {
+        let named = places.iter().enumerate();
+        let cluster: Vec<_> =
+            named.map(|(i, p)| format!("m{i}=http://{}:{PEER_PORT}", p.address)).collect();
+        let member = |(i, place): (usize, Place)| Member {
             name: format!("m{i}"),
-            address: address.clone(),
+            address: place.address,
             data: dir.path().join(format!("m{i}")),
             cluster: cluster.join(","),
+            space: place.space,
+            extra: extra.iter().map(|&arg| arg.to_owned()).collect(),
             process: None,
         };
-        let members = addresses.iter().enumerate().map(member).collect();
+        let members = places.into_iter().enumerate().map(member).collect();
         let mut cluster = Self { members, _dir: dir };
         for index in 0..cluster.members.len() {
             cluster.members[index].spawn();
@@ -69,6 +90,16 @@ impl Cluster {
     /// Stops a member in mid-air: its connections stay, nothing answers.
     pub fn freeze(&self, index: usize) {
         self.members[index].signal(rustix::process::Signal::STOP);
+    }
+
+    /// Lets a frozen member go on.
+    pub fn thaw(&self, index: usize) {
+        self.members[index].signal(rustix::process::Signal::CONT);
+    }
+
+    /// The process of a running member.
+    pub fn pid(&self, index: usize) -> u32 {
+        self.members[index].process.as_ref().unwrap().id()
     }
 
     /// Starts a killed member again on its data.
@@ -102,6 +133,12 @@ impl Cluster {
         Client::connect([running.url()], None).await.unwrap()
     }
 
+    /// A client of one member, which does not wait for one that is gone.
+    pub async fn client_of(&self, index: usize) -> Client {
+        let options = ConnectOptions::new().with_timeout(Duration::from_secs(1));
+        Client::connect([self.members[index].url()], Some(options)).await.unwrap()
+    }
+
     /// What the member's own metrics say for lines that begin with `name`, summed up.
     pub async fn metric(&self, index: usize, name: &str) -> f64 {
         let text = self.members[index].metrics().await;
@@ -115,7 +152,16 @@ impl Member {
         format!("http://{}:{CLIENT_PORT}", self.address)
     }
 
+    /// In another namespace it dies with the thread that started it, however that dies.
     #[expect(clippy::disallowed_methods, reason = "the test's own processes")]
+    fn program(&self) -> Command {
+        let etcd = std::env::var_os("LOCKKEEPER_ETCD").unwrap_or_else(|| "etcd".into());
+        let Some(space) = &self.space else { return Command::new(etcd) };
+        let mut enter = Command::new("nsenter");
+        enter.arg(format!("--net={space}")).args(["setpriv", "--pdeathsig", "KILL"]).arg(etcd);
+        enter
+    }
+
     fn spawn(&mut self) {
         let peer = format!("http://{}:{PEER_PORT}", self.address);
         let log = std::fs::File::options()
@@ -123,7 +169,8 @@ impl Member {
             .create(true)
             .open(self.data.with_extension("log"))
             .unwrap();
-        let child = Command::new("etcd")
+        let child = self
+            .program()
             .args(["--name", &self.name, "--logger", "zap", "--log-level", "warn"])
             .arg("--data-dir")
             .arg(&self.data)
@@ -132,6 +179,7 @@ impl Member {
             .args(["--initial-cluster", &self.cluster, "--initial-cluster-state", "new"])
             // Quick elections; they also allow leases of one second.
             .args(["--heartbeat-interval", "50", "--election-timeout", "500"])
+            .args(&self.extra)
             .env_clear()
             .stdout(Stdio::null())
             .stderr(log)

@@ -34,6 +34,7 @@ pub struct Road {
     /// The accident that is going to happen, once.
     armed: Mutex<Option<(String, Fault)>>,
     happened: AtomicBool,
+    arrived: AtomicBool,
     /// Replies on connections older than this are lost.
     lost_before: AtomicU64,
     connections: AtomicU64,
@@ -107,6 +108,11 @@ impl Road {
         self.go.notify_one();
     }
 
+    /// Whether the held request has been passed on.
+    pub fn arrived(&self) -> bool {
+        self.arrived.load(Ordering::SeqCst)
+    }
+
     /// Cuts all connections there are.
     pub fn cut(&self) {
         self.cuts.send_modify(|cuts| *cuts += 1);
@@ -159,6 +165,7 @@ impl Road {
             if self.accident(bytes) == Some(Fault::HoldRequest) {
                 self.go.notified().await;
                 let _ = to.write_all(bytes).await;
+                self.arrived.store(true, Ordering::SeqCst);
                 // etcd shall not learn that the client has hung up.
                 std::future::pending::<()>().await;
             }

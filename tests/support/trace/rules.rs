@@ -67,6 +67,8 @@ struct Replay {
     sound: Checked,
     /// The standing admission of each node that is in: its revision.
     tokens: BTreeMap<String, i64>,
+    /// Since when nodes have been leaving.
+    leaving: BTreeMap<String, i64>,
 }
 
 /// One revision.
@@ -124,6 +126,7 @@ impl Replay {
         }
         self.all_or_nothing(turn)?;
         self.tickets(turn)?;
+        self.left(turn)?;
         self.declared(turn)
     }
 
@@ -269,6 +272,22 @@ impl Replay {
                 }
                 self.sound.lost_tickets += 1;
                 promise(!self.rules.calm, || format!("{node} lost its ticket in {name}"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A node that has left has no ticket. One that was on its way may come later; it goes with its
+    /// lease.
+    fn left(&mut self, turn: &Turn) -> Kept {
+        for (who, intent) in &turn.after.intents {
+            if *intent == Intent::Leave {
+                self.leaving.entry(who.clone()).or_insert(turn.revision);
+            } else if let Some(since) = self.leaving.remove(who) {
+                let mut tickets = turn.after.groups.values().filter_map(|g| g.tickets.get(who));
+                promise(tickets.all(|seat| seat.create > since), || {
+                    format!("{who} has left and its ticket is still there")
+                })?;
             }
         }
         Ok(())
