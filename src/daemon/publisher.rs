@@ -18,7 +18,8 @@ pub struct Item {
     pub record: NodeRecord,
 }
 
-/// The handle of the publishing task. One task writes, so an older record never lands on a newer one.
+/// The handle of the publishing task. One task writes, and the store sees to it that an older record
+/// never lands on a newer one.
 #[derive(Clone, Debug)]
 pub struct Publisher {
     wanted: watch::Sender<Option<Item>>,

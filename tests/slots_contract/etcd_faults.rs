@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use etcd_client::CompactionOptions;
 use lockkeeper::adapters::slots::etcd::EtcdStore;
-use lockkeeper::adapters::slots::{SlotStore, StoreError};
+use lockkeeper::adapters::slots::{NodeRecord, SlotStore, StoreError};
 use lockkeeper::core::change::AdminOp;
 use lockkeeper::core::slots::{Slots, SlotsView};
 use tokio::task::JoinSet;
@@ -295,15 +295,42 @@ async fn a_ticket_that_arrives_after_its_waiter_has_had_its_turn_is_void() {
     start(Lock::of(SlotStore::Etcd(patient)), claim("a")).token().await;
     assert!(proxy.happened(), "the first ticket is on its way");
     release(&store, "a").await;
-    let handled = async || {
-        let of =
-            |code| format!(r#"grpc_server_handled_total{{grpc_code="{code}",grpc_method="Txn""#);
-        cluster.metric(0, &of("OK")).await + cluster.metric(0, &of("NotFound")).await
-    };
-    let before = handled().await;
+    let before = decided(cluster).await;
     proxy.let_go();
-    eventually("etcd has decided", || async { (handled().await > before).then_some(()) }).await;
+    eventually("etcd has decided", || async { (decided(cluster).await > before).then_some(()) })
+        .await;
     assert_eq!(store.view().await.unwrap().queue, [], "nobody is there to keep it alive or use it");
+}
+
+/// How often etcd has decided on a transaction.
+async fn decided(cluster: &Cluster) -> f64 {
+    let of = |code| format!(r#"grpc_server_handled_total{{grpc_code="{code}",grpc_method="Txn""#);
+    cluster.metric(0, &of("OK")).await + cluster.metric(0, &of("NotFound")).await
+}
+
+#[tokio::test]
+async fn a_record_that_arrives_late_does_not_replace_a_newer_one() {
+    let (bench, _) = one_member().await;
+    let Bench::Etcd(cluster) = &bench else { panic!() };
+    let proxy = Proxy::to(cluster.address(0), "draining", Fault::HoldRequest).await;
+    let lock = etcd_store(&[vec![proxy.url()], cluster.endpoints()].concat());
+    let record = |phase: &str, service: &str| NodeRecord {
+        name: "web-1".into(),
+        phase: phase.into(),
+        text: String::new(),
+        service: service.into(),
+    };
+    let in_doubt = lock.publish("a", &record("draining", "draining")).await;
+    assert!(matches!(in_doubt, Err(StoreError::Unreachable { .. })));
+    let newest = record("steady", "in-service");
+    lock.publish("a", &newest).await.unwrap();
+    let before = decided(cluster).await;
+    proxy.let_go();
+    eventually("etcd has decided", || async { (decided(cluster).await > before).then_some(()) })
+        .await;
+    assert_eq!(lock.nodes().await.unwrap()["a"], newest);
+    let service = cluster.client().await.get(format!("{PREFIX}/service/a"), None).await.unwrap();
+    assert_eq!(service.kvs()[0].value_str().unwrap(), "in-service");
 }
 
 #[tokio::test]

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use etcd_client::{GetOptions, PutOptions, Txn, TxnOp};
+use etcd_client::{Compare, CompareOp, GetOptions, KeyValue, PutOptions, Txn, TxnOp};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use super::client::{Call, Pool};
 use super::failure::{Failure, Kind};
-use super::{EtcdStore, encode};
+use super::{EtcdStore, ROUNDS, encode};
 use crate::adapters::slots::{NodeRecord, StoreError};
 
 /// Pause after a failure to say that we are alive.
@@ -54,12 +54,22 @@ impl EtcdStore {
                 (self.pool.clone(), self.keys.alive(node), self.timing.alive_lease);
             tokio::spawn(async move { stay_alive(&pool, &key, lease).await })
         });
+        let key = self.keys.node(node);
         let puts = [
-            TxnOp::put(self.keys.node(node), encode(record)?, None),
+            TxnOp::put(key.as_str(), encode(record)?, None),
             TxnOp::put(self.keys.service(node), record.service.as_str(), None),
         ];
-        self.pool.txn(Call::Write, Txn::new().and_then(puts)).await?;
-        Ok(())
+        for _ in 0..ROUNDS {
+            let found = self.pool.get(&key, GetOptions::new().with_keys_only()).await?;
+            let newest = found.kvs().first().map_or(0, KeyValue::mod_revision);
+            // An older record that is still on its way must not land on this one.
+            let unchanged = Compare::mod_revision(key.as_str(), CompareOp::Equal, newest);
+            let txn = Txn::new().when([unchanged]).and_then(puts.clone());
+            if self.pool.txn(Call::Write, txn).await?.succeeded() {
+                return Ok(());
+            }
+        }
+        Err(StoreError::Unreachable { what: format!("{key} never rests") })
     }
 
     /// See [`crate::adapters::slots::SlotStore::nodes`].
