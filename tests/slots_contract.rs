@@ -10,6 +10,8 @@ mod etcd;
 mod etcd_errors;
 #[path = "slots_contract/etcd_faults.rs"]
 mod etcd_faults;
+#[path = "slots_contract/etcd_quorum.rs"]
+mod etcd_quorum;
 #[path = "slots_contract/groups.rs"]
 mod groups;
 #[path = "slots_contract/history.rs"]

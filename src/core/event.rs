@@ -57,7 +57,7 @@ pub enum Outcome {
     Probed {
         /// *Yes* = somebody inhibits shutdown.
         inhibitors: Evidence,
-        /// *Yes* = etcd would lose its quorum.
+        /// *Yes* = without this machine etcd's quorum would be at risk.
         quorum: Evidence,
     },
     /// `AcquireSlot` got one.

@@ -123,7 +123,7 @@ pub fn clear(inhibitors: &Evidence, quorum: &Evidence) -> Result<(), Verdict> {
         }
     };
     no("inhibited", "shutdown is inhibited", inhibitors)?;
-    no("quorum-at-risk", "etcd would lose its quorum", quorum)
+    no("quorum-at-risk", "etcd's quorum is at risk", quorum)
 }
 
 fn opening(policy: &Policy, now: Now, job: &Job) -> Option<Opening> {

@@ -17,6 +17,7 @@ pub mod invariants;
 pub mod overdue;
 pub mod plan;
 pub mod policy;
+pub mod quorum;
 pub mod record;
 pub mod resume;
 pub mod slots;

@@ -7,6 +7,7 @@ use tokio::{
     sync::mpsc::UnboundedSender,
     task::{AbortHandle, JoinHandle},
 };
+use tracing::{info, warn};
 
 use super::{driver::Input, publisher::Publisher};
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
         event::{Event, Outcome},
         health::{Evidence, HealthReport},
         plan::PlanId,
+        quorum::Aside,
         slots::{Halt, Holder},
         state::{Phase, State},
     },
@@ -220,6 +222,7 @@ async fn leave(context: Context, waiting: Option<JoinHandle<()>>) -> Answer {
 async fn drain(context: Context, wait: Duration) -> Answer {
     flushed(&context.publisher).await?;
     still_held(&context).await?;
+    step_aside(&context.store).await;
     tokio::time::sleep(wait).await;
     Ok(Outcome::Drained)
 }
@@ -288,9 +291,32 @@ async fn confirm(context: Context, plan: Option<PlanId>) -> Answer {
     Ok(Outcome::Confirmed)
 }
 
-/// In service first, then the slot: the next node drains only after this one is back.
+/// Hands etcd's leadership to another machine. Nothing depends on it: without, etcd elects a leader
+/// anew when this machine is gone.
+async fn step_aside(store: &SlotStore) {
+    let aside = match node::addresses() {
+        Ok(addresses) => store.step_aside(&addresses).await,
+        Err(error) => Err(chain(&error)),
+    };
+    match aside {
+        Err(why) => warn!("etcd's leadership is not handed over: {why}"),
+        Ok(Aside { handed_to, warning }) => {
+            if let Some(name) = handed_to {
+                info!("etcd's leadership was handed to member {name}");
+            }
+            if let Some(text) = warning {
+                warn!("{text}");
+            }
+        }
+    }
+}
+
+/// In service first, then the slot: the next node drains only after this one is back, and with it
+/// the member of etcd it carries.
 async fn release(context: Context, settle: Duration) -> Answer {
     flushed(&context.publisher).await?;
+    let addresses = node::addresses().map_err(|error| chain(&error))?;
+    context.store.all_well(&addresses).await?;
     let (groups, node, nonce) = (&context.lock_groups, &context.node, &context.nonce);
     let released = context.store.release(groups, node, nonce, settle).await;
     released.map(|()| Outcome::Released).map_err(|error| chain(&error))

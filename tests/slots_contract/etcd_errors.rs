@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use lockkeeper::adapters::slots::{NodeRecord, StoreError};
 use lockkeeper::core::change::AdminOp;
-use lockkeeper::core::health::Evidence;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
 
@@ -166,38 +165,4 @@ async fn who_publishes_counts_as_alive_under_a_lease() {
     assert_eq!(client.lease_time_to_live(lease, None).await.unwrap().granted_ttl(), 60);
     let service = client.get(format!("{PREFIX}/service/a"), None).await.unwrap();
     assert_eq!(service.kvs()[0].value_str().unwrap(), "draining");
-}
-
-#[tokio::test]
-async fn a_reboot_that_would_cost_etcd_its_quorum_is_found_out() {
-    let mut cluster = Cluster::start(3).await;
-    let store = etcd_store(&cluster.endpoints());
-    let own = [cluster.address(0)];
-    assert_eq!(store.store.quorum_risk(&own).await, Evidence::No);
-    cluster.kill(2);
-    cluster.ready().await;
-    let Evidence::Yes { reasons } = store.store.quorum_risk(&own).await else {
-        panic!("no risk seen")
-    };
-    assert!(reasons[0].starts_with("etcd member m2 is not well (http://127."), "{reasons:?}");
-    assert!(reasons[0].ends_with("connection refused)"), "{reasons:?}");
-    let elsewhere = ["192.0.2.1".parse().unwrap()];
-    assert_eq!(store.store.quorum_risk(&elsewhere).await, Evidence::No, "no member runs there");
-    cluster.kill(1);
-    eventually("etcd says that it has no leader", || async {
-        matches!(store.store.quorum_risk(&own).await, Evidence::Unknown { .. }).then_some(())
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn a_single_member_may_always_reboot_with_its_machine() {
-    let cluster = Cluster::start(1).await;
-    let store = etcd_store(&cluster.endpoints());
-    assert_eq!(store.store.quorum_risk(&[cluster.address(0)]).await, Evidence::No);
-    let gone = etcd_store(&[dead().await]);
-    assert!(matches!(
-        gone.store.quorum_risk(&[cluster.address(0)]).await,
-        Evidence::Unknown { .. }
-    ));
 }

@@ -45,11 +45,16 @@ pub struct Place {
 impl Cluster {
     /// Starts `size` members and waits until they have a leader.
     pub async fn start(size: u8) -> Self {
-        let here = |_| Place { address: own_address(), space: None };
-        Self::at((0..size).map(here).collect(), tempfile::tempdir().unwrap(), &[]).await
+        Self::start_with(size, &[]).await
     }
 
-    /// The same in these places, with data in `dir` and `extra` arguments.
+    /// The same, each member with `extra` arguments.
+    pub async fn start_with(size: u8, extra: &[&str]) -> Self {
+        let here = |_| Place { address: own_address(), space: None };
+        Self::at((0..size).map(here).collect(), tempfile::tempdir().unwrap(), extra).await
+    }
+
+    /// The same in these places, with data in `dir`.
     pub async fn at(places: Vec<Place>, dir: TempDir, extra: &[&str]) -> Self {
         let named = places.iter().enumerate();
         let cluster: Vec<_> =
@@ -105,6 +110,35 @@ impl Cluster {
     /// Starts a killed member again on its data.
     pub fn restart(&mut self, index: usize) {
         self.members[index].spawn();
+    }
+
+    /// Adds a learner, and starts it unless it is to be one that never came.
+    pub async fn add_learner(&mut self, start: bool) -> usize {
+        let address = own_address();
+        let peer = format!("http://{address}:{PEER_PORT}");
+        let client = self.client().await;
+        // etcd refuses until its members have known each other for some seconds.
+        eventually("a learner may be added", || async {
+            let how = etcd_client::MemberAddOptions::new().with_is_learner();
+            client.clone().member_add([peer.as_str()], Some(how)).await.ok()
+        })
+        .await;
+        let index = self.members.len();
+        let first = &self.members[0];
+        let mut member = Member {
+            name: format!("m{index}"),
+            data: first.data.with_file_name(format!("m{index}")),
+            cluster: format!("{},m{index}={peer}", first.cluster),
+            extra: vec!["--initial-cluster-state".to_owned(), "existing".to_owned()],
+            address,
+            space: None,
+            process: None,
+        };
+        if start {
+            member.spawn();
+        }
+        self.members.push(member);
+        index
     }
 
     /// The running member that leads.
@@ -176,7 +210,7 @@ impl Member {
             .arg(&self.data)
             .args(["--listen-client-urls", &self.url(), "--advertise-client-urls", &self.url()])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
-            .args(["--initial-cluster", &self.cluster, "--initial-cluster-state", "new"])
+            .args(["--initial-cluster", &self.cluster])
             // Quick elections; they also allow leases of one second.
             .args(["--heartbeat-interval", "50", "--election-timeout", "500"])
             .args(&self.extra)

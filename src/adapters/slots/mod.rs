@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::core::change::Change;
 use crate::core::health::Evidence;
 use crate::core::history::Entry;
+use crate::core::quorum::{Aside, Cluster};
 use crate::core::slots::{Holder, Refusal, SCHEMA, Slots, SlotsView, Views};
 
 pub mod etcd;
@@ -204,12 +205,59 @@ impl SlotStore {
         }
     }
 
-    /// Would the reboot of the machine with these addresses cost the store its quorum?
+    /// Would the reboot of the machine with these addresses put the store's quorum at risk?
     /// *Yes* gives the reasons not to reboot.
     pub async fn quorum_risk(&self, own_addresses: &[IpAddr]) -> Evidence {
         match self {
             Self::Etcd(store) => store.quorum_risk(own_addresses).await,
             Self::Local(_) => Evidence::No,
+        }
+    }
+
+    /// The members behind the store, as seen from the machine with these addresses; `None` when it
+    /// has none.
+    ///
+    /// # Errors
+    /// Why they cannot be seen.
+    pub async fn cluster(&self, own_addresses: &[IpAddr]) -> Result<Option<Cluster>, String> {
+        match self {
+            Self::Etcd(store) => store.cluster(own_addresses).await.map(Some),
+            Self::Local(_) => Ok(None),
+        }
+    }
+
+    /// Whether a member of the store runs on the machine with these addresses.
+    ///
+    /// # Errors
+    /// Why that cannot be told.
+    pub async fn member_here(&self, own_addresses: &[IpAddr]) -> Result<bool, String> {
+        match self.cluster(own_addresses).await? {
+            Some(cluster) => cluster.carries_member(),
+            None => Ok(false),
+        }
+    }
+
+    /// Before the machine with these addresses goes down: if its member leads, another one takes
+    /// over. Leadership moves by itself too when the machine is gone, only more slowly.
+    ///
+    /// # Errors
+    /// Why it was not handed over.
+    pub async fn step_aside(&self, own_addresses: &[IpAddr]) -> Result<Aside, String> {
+        match self {
+            Self::Etcd(store) => store.step_aside(own_addresses).await,
+            Self::Local(_) => Ok(Aside::default()),
+        }
+    }
+
+    /// Whether all voters are well, which a machine with these addresses that carries a member waits
+    /// for before it gives its slot back. A machine without one is not concerned.
+    ///
+    /// # Errors
+    /// What is not well, or why that cannot be told.
+    pub async fn all_well(&self, own_addresses: &[IpAddr]) -> Result<(), String> {
+        match self.cluster(own_addresses).await? {
+            Some(cluster) => cluster.all_well(),
+            None => Ok(()),
         }
     }
 }

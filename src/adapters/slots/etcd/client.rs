@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use etcd_client::{
-    Client, ConnectOptions, Error, GetOptions, GetResponse, MemberListResponse, StatusResponse,
-    Txn, TxnResponse,
+    Client, ConnectOptions, Error, GetOptions, GetResponse, MemberListResponse, Txn, TxnResponse,
 };
 use tokio::time::timeout;
 
@@ -52,6 +51,8 @@ pub(super) struct Pool {
 
 struct Member {
     url: String,
+    /// Let it refuse to answer while it sees no leader.
+    led: bool,
     client: Mutex<Option<Client>>,
 }
 
@@ -65,9 +66,8 @@ impl std::fmt::Debug for Pool {
 impl Pool {
     /// `deadline` is for each attempt at one endpoint.
     pub(super) fn new(endpoints: &[String], deadline: Duration) -> Self {
-        let member = |url: &String| Member { url: url.clone(), client: Mutex::new(None) };
         Self {
-            members: endpoints.iter().map(member).collect(),
+            members: endpoints.iter().map(|url| Member::new(url, true)).collect(),
             preferred: Arc::default(),
             deadline,
         }
@@ -122,6 +122,26 @@ impl Pool {
         self.call(Call::Read, |mut client| async move { client.member_list().await }).await
     }
 
+    /// The endpoints, in the order they are configured in.
+    pub(super) fn endpoints(&self) -> impl Iterator<Item = &str> {
+        self.members.iter().map(|member| member.url.as_str())
+    }
+
+    /// Calls `op` at the one member behind `url`, which need not be one of our endpoints, whether it
+    /// sees a leader or not. The connection is made for this call.
+    pub(super) async fn at<T, F, Fut>(
+        &self,
+        url: &str,
+        deadline: Duration,
+        op: F,
+    ) -> Result<T, Failure>
+    where
+        F: Fn(Client) -> Fut,
+        Fut: Future<Output = Result<T, Error>>,
+    {
+        Box::pin(Member::new(url, false).attempt(deadline, &op)).await
+    }
+
     /// Calls `op` at the preferred endpoint, then at the others as far as `call` allows.
     pub(super) async fn call<T, F, Fut>(&self, call: Call, op: F) -> Result<T, Failure>
     where
@@ -161,6 +181,10 @@ impl Pool {
 }
 
 impl Member {
+    fn new(url: &str, led: bool) -> Self {
+        Self { url: url.to_owned(), led, client: Mutex::new(None) }
+    }
+
     async fn attempt<T, F, Fut>(&self, deadline: Duration, op: &F) -> Result<T, Failure>
     where
         F: Fn(Client) -> Fut,
@@ -183,7 +207,7 @@ impl Member {
         if let Some(client) = known {
             return Ok(client);
         }
-        let client = connect(&self.url, deadline).await?;
+        let client = connect(&self.url, self.led, deadline).await?;
         self.keep(Some(client.clone()));
         Ok(client)
     }
@@ -193,15 +217,8 @@ impl Member {
     }
 }
 
-/// The status of the one member behind `url`.
-pub(super) async fn status(url: &str, deadline: Duration) -> Result<StatusResponse, Failure> {
-    let member = Member { url: url.to_owned(), client: Mutex::new(None) };
-    let ask = |mut client: Client| async move { client.status().await };
-    Box::pin(member.attempt(deadline, &ask)).await
-}
-
 /// A client of one endpoint. Does not connect yet.
-async fn connect(url: &str, deadline: Duration) -> Result<Client, Error> {
+async fn connect(url: &str, led: bool, deadline: Duration) -> Result<Client, Error> {
     if !url.starts_with("http://") {
         let what = if url.starts_with("https://") {
             "https is not supported by this version of lockkeeper"
@@ -212,7 +229,7 @@ async fn connect(url: &str, deadline: Duration) -> Result<Client, Error> {
     }
     let options = ConnectOptions::new()
         // A member cut off from the others must say so rather than serve a watch that is stale.
-        .with_require_leader(true)
+        .with_require_leader(led)
         // Before the deadline: a call that never left is not one of unknown outcome.
         .with_connect_timeout(CONNECT.min(deadline / 2))
         .with_keep_alive(PING.0, PING.1)

@@ -30,6 +30,8 @@ mod fleet;
 mod keys;
 mod ledger;
 mod look;
+mod members;
+mod place;
 mod quorum;
 mod wait;
 mod watch;
