@@ -16,6 +16,8 @@ mod support;
 
 #[path = "core/complete.rs"]
 mod complete;
+#[path = "core/doctor.rs"]
+mod doctor;
 #[path = "core/events.rs"]
 mod events;
 #[path = "core/expected.rs"]

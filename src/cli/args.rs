@@ -1,6 +1,6 @@
 //! The command line.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
@@ -124,6 +124,19 @@ pub enum Command {
         #[arg(long)]
         json: bool,
         /// Which lock.
+        #[command(flatten)]
+        target: Target,
+    },
+    /// What is wrong with the lock, its etcd and this machine's part in it, and what mends it. Ends
+    /// with 6 when something must be done.
+    Doctor {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+        /// Root of the configuration tree.
+        #[arg(long, default_value = "/", hide = true)]
+        config_root: PathBuf,
+        /// Which lock (default: this machine's, as configured).
         #[command(flatten)]
         target: Target,
     },

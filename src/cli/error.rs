@@ -8,8 +8,12 @@
 //! | 3 | the configuration has errors |
 //! | 4 | the agent cannot be reached |
 //! | 5 | the lock store cannot be reached, or is not one |
+//! | 6 | `doctor` found trouble |
 
 use crate::{adapters::slots::StoreError, dbus::error::reply, observe::logging::chain};
+
+/// Exit code of a `doctor` that found trouble.
+pub const TROUBLE: u8 = 6;
 
 /// A failed command.
 #[derive(Debug, thiserror::Error)]

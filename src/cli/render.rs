@@ -6,7 +6,13 @@ use jiff::Timestamp;
 
 use crate::{
     adapters::slots::NodeRecord,
-    core::{explain::Explanation, history::Entry, plan::Plan, verdict::Verdict},
+    core::{
+        doctor::{Finding, Severity},
+        explain::Explanation,
+        history::Entry,
+        plan::Plan,
+        verdict::Verdict,
+    },
     dbus::agent::{LockDoc, QueuedDoc, StatusDoc, SupplyDoc},
 };
 
@@ -197,6 +203,25 @@ pub fn nodes(nodes: &BTreeMap<String, NodeRecord>) -> String {
         [id.as_str(), &record.name, &record.service, &record.phase, &record.text].map(str::to_owned)
     });
     table(["MACHINE ID", "NODE", "SERVICE", "PHASE", "WHY"], rows)
+}
+
+/// `doctor`: each finding, and under it what mends it.
+#[must_use]
+pub fn doctor(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    for Finding { severity, code, text: said, commands } in findings {
+        let word = match severity {
+            Severity::Trouble => "TROUBLE",
+            Severity::Warning => "warning",
+            Severity::Note => "note   ",
+            Severity::Ok => "ok     ",
+        };
+        let _ = writeln!(text, "{word}  {code}: {said}");
+        for command in commands {
+            let _ = writeln!(text, "           {command}");
+        }
+    }
+    text
 }
 
 fn line(verdict: &Verdict, now: Timestamp) -> String {

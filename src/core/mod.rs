@@ -7,6 +7,7 @@
 //! [`step::step`] and, after every start, [`resume::resume`] are the only ways to a new [`state::State`].
 
 pub mod change;
+pub mod doctor;
 pub mod effect;
 pub mod event;
 pub mod explain;

@@ -112,6 +112,16 @@ impl Cluster {
         self.members[index].spawn();
     }
 
+    /// Starts a member again as a cluster of its own, which forgets the others and keeps its data.
+    #[allow(dead_code, reason = "not every test that uses this file needs it")]
+    pub async fn restart_alone(&mut self, index: usize) {
+        self.kill(index);
+        self.members[index].extra.push("--force-new-cluster".to_owned());
+        self.restart(index);
+        self.members[index].extra.pop();
+        self.ready().await;
+    }
+
     /// Adds a learner, and starts it unless it is to be one that never came.
     pub async fn add_learner(&mut self, start: bool) -> usize {
         let address = own_address();

@@ -52,6 +52,12 @@ impl Bus {
         Self { daemon, address, _dir: dir }
     }
 
+    /// Where it listens.
+    #[allow(dead_code, reason = "for tests that run other programs on it")]
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
     /// A new connection to it.
     pub async fn connect(&self) -> Connection {
         let connecting = connection::Builder::address(self.address.as_str()).build();

@@ -2,7 +2,7 @@
 //!
 //! Every store keeps the contract that `tests/slots_contract.rs` checks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -202,6 +202,17 @@ impl SlotStore {
         match self {
             Self::Etcd(store) => store.nodes().await,
             Self::Local(store) => store.nodes(),
+        }
+    }
+
+    /// The nodes whose agent has been heard within the last minute.
+    ///
+    /// # Errors
+    /// When the store cannot be reached or used.
+    pub async fn alive(&self) -> Result<BTreeSet<String>, StoreError> {
+        match self {
+            Self::Etcd(store) => store.alive().await,
+            Self::Local(store) => Ok(store.nodes()?.into_keys().collect()),
         }
     }
 

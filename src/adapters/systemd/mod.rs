@@ -1,9 +1,10 @@
-//! systemd: units and jobs, logind's inhibitors and reboot, the boot we are in.
+//! systemd: units and jobs, logind's inhibitors and reboot, timedated's clock, the boot we are in.
 
 pub mod boot;
 pub mod jobs;
 pub mod login;
 mod proxies;
+pub mod timedate;
 pub mod transient;
 pub mod units;
 

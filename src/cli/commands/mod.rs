@@ -1,6 +1,7 @@
 //! One function a command.
 
 mod agent;
+mod doctor;
 mod lock;
 mod reach;
 
@@ -37,6 +38,9 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Queue { json, target } => lock::queue(json, target).await,
         Command::History { json, target } => lock::history(json, target).await,
         Command::Nodes { json, target } => lock::nodes(json, target).await,
+        Command::Doctor { json, config_root, target } => {
+            doctor::doctor(json, &target, &config_root).await
+        }
         Command::Windows(args) => {
             // Which place in a spread is this node's depends on the release: show the first.
             let here = windows::Here { root: Path::new("/"), now: clock::wall(), place: 0.0 };

@@ -1,6 +1,6 @@
 //! What nodes tell the fleet about themselves.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -90,6 +90,18 @@ impl EtcdStore {
             }
         };
         Ok(found.kvs().iter().filter_map(record).collect())
+    }
+
+    /// See [`crate::adapters::slots::SlotStore::alive`].
+    pub(in crate::adapters::slots) async fn alive(&self) -> Result<BTreeSet<String>, StoreError> {
+        let prefix = self.keys.all_alive();
+        let how = GetOptions::new().with_prefix().with_keys_only();
+        let found = self.pool.get(&prefix, how).await?;
+        let node = |kv: &etcd_client::KeyValue| {
+            let key = String::from_utf8_lossy(kv.key());
+            key.strip_prefix(&prefix).map(str::to_owned)
+        };
+        Ok(found.kvs().iter().filter_map(node).collect())
     }
 }
 

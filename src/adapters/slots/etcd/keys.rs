@@ -79,6 +79,11 @@ impl Keys {
         format!("{}/service/{node}", self.prefix)
     }
 
+    /// Nodes whose agent runs.
+    pub(super) fn all_alive(&self) -> String {
+        format!("{}/alive/", self.prefix)
+    }
+
     /// Present while the agent of `node` runs.
     pub(super) fn alive(&self, node: &str) -> String {
         format!("{}/alive/{node}", self.prefix)
