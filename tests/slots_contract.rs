@@ -16,6 +16,8 @@ mod etcd_quorum;
 mod groups;
 #[path = "slots_contract/history.rs"]
 mod history;
+#[path = "slots_contract/polling.rs"]
+mod polling;
 #[path = "slots_contract/promises.rs"]
 mod promises;
 #[path = "support/proxy.rs"]
@@ -41,6 +43,14 @@ macro_rules! contract {
                 #[tokio::test]
                 async fn $promise() {
                     crate::$promises::$promise(crate::bench::Bench::local()).await;
+                }
+            )*
+        }
+        mod with_a_database {
+            $(
+                #[tokio::test]
+                async fn $promise() {
+                    crate::$promises::$promise(crate::bench::Bench::database()).await;
                 }
             )*
         }
@@ -71,4 +81,8 @@ contract! {
     groups::what_happened_is_told_in_order
     groups::an_overdue_mark_is_made_once_and_only_on_this_very_holder
     groups::every_group_that_was_used_is_known
+    polling::a_refused_poll_of_a_ticket_holder_writes_nothing
+    polling::who_no_longer_polls_leaves_the_queue
+    polling::pollers_and_waiters_stand_in_one_queue
+    polling::any_text_can_be_the_id_of_a_poller
 }

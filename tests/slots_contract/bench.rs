@@ -10,6 +10,7 @@ use lockkeeper::adapters::slots::local::LocalStore;
 use lockkeeper::adapters::slots::{NodeRecord, SlotStore, StoreError, Token};
 use lockkeeper::core::change::{AdminOp, Change};
 use lockkeeper::core::slots::{Halt, Holder, SlotsView, Views};
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -28,6 +29,8 @@ pub enum Bench {
     Etcd(Box<Cluster>),
     /// A file in a directory of its own.
     Local(TempDir, LocalStore),
+    /// A database in a directory of its own.
+    Database(TempDir, LocalStore),
 }
 
 /// A store, as a node in some groups uses it.
@@ -113,11 +116,19 @@ impl Bench {
         Self::Local(dir, store)
     }
 
+    pub fn database() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let store = LocalStore::database(&dir.path().join("slots.redb"), TICKET_LEASE).unwrap();
+        Self::Database(dir, store)
+    }
+
     /// A client, as another node would have.
     pub fn store(&self) -> Lock {
         match self {
             Self::Etcd(cluster) => etcd_store(&cluster.endpoints()),
-            Self::Local(_, store) => Lock::of(SlotStore::Local(store.clone())),
+            Self::Local(_, store) | Self::Database(_, store) => {
+                Lock::of(SlotStore::Local(store.clone()))
+            }
         }
     }
 
@@ -132,6 +143,10 @@ impl Bench {
                 Ok(file) => format!("{} {} {}", file.ino(), file.mtime(), file.mtime_nsec()),
                 Err(_) => "none".to_owned(),
             },
+            Self::Database(dir, _) => {
+                let bytes = std::fs::read(dir.path().join("slots.redb")).unwrap();
+                format!("{:?}", Sha256::digest(bytes))
+            }
         }
     }
 }

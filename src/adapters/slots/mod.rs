@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
+use self::poll::Polled;
 use crate::core::change::Change;
 use crate::core::health::Evidence;
 use crate::core::history::Entry;
@@ -14,6 +15,7 @@ use crate::core::slots::{Holder, Refusal, SCHEMA, Slots, SlotsView, Views};
 
 pub mod etcd;
 pub mod local;
+pub mod poll;
 
 /// Fencing token of an acquired slot (etcd: the revision of the transaction that admitted us).
 pub type Token = i64;
@@ -56,7 +58,7 @@ pub struct NodeRecord {
 pub enum SlotStore {
     /// etcd v3.
     Etcd(etcd::EtcdStore),
-    /// A file on this machine.
+    /// A file, or an embedded database, on this machine.
     Local(local::LocalStore),
 }
 
@@ -134,6 +136,42 @@ impl SlotStore {
         match self {
             Self::Etcd(store) => store.release(groups, node, nonce, settle).await,
             Self::Local(store) => store.release(groups, node, nonce, settle),
+        }
+    }
+
+    /// One look for a claim that asks again and again: takes a slot of `group` if it is its turn,
+    /// joins the queue if it is not in it, and writes nothing else. A claim that does not ask again
+    /// within `ttl` leaves the queue.
+    ///
+    /// # Errors
+    /// `Refused` when another machine uses this node id, or when the store cannot be reached or used.
+    pub async fn poll(
+        &self,
+        group: &str,
+        claim: &Holder,
+        ttl: Duration,
+    ) -> Result<Polled, StoreError> {
+        match self {
+            Self::Etcd(store) => store.poll(group, claim, ttl).await,
+            Self::Local(store) => store.poll(group, claim, ttl),
+        }
+    }
+
+    /// Ends a claim that was polled for: out of the queue, and out of the slot, as with
+    /// [`SlotStore::release`]. Whether it held one. Nothing to end is success, without a write.
+    ///
+    /// # Errors
+    /// When the store cannot be reached or used; call again.
+    pub async fn depart(
+        &self,
+        group: &str,
+        node: &str,
+        nonce: &str,
+        settle: Duration,
+    ) -> Result<bool, StoreError> {
+        match self {
+            Self::Etcd(store) => store.depart(group, node, nonce, settle).await,
+            Self::Local(store) => store.depart(group, node, nonce, settle),
         }
     }
 

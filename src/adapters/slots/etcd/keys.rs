@@ -45,13 +45,13 @@ impl Keys {
 
     /// The ticket of `node`, under a lease its waiter keeps alive.
     pub(super) fn ticket(&self, group: &str, node: &str) -> String {
-        self.in_group(group, &format!("queue/{node}"))
+        self.in_group(group, &format!("queue/{}", segment(node)))
     }
 
     /// Written with the admission of `node` and deleted with it: its modification revision is the
     /// fencing token, which the semaphore's own revision cannot be once others come and go.
     pub(super) fn holder(&self, group: &str, node: &str) -> String {
-        self.in_group(group, &format!("holder/{node}"))
+        self.in_group(group, &format!("holder/{}", segment(node)))
     }
 
     /// All that happened.
@@ -104,6 +104,35 @@ impl Keys {
     }
 }
 
+/// A node id as a part of a key. Those of agents are hexadecimal and stay as they are; one that came
+/// over FleetLock may be any text.
+fn segment(node: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    let part = |byte: u8| {
+        if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }
+    };
+    node.bytes().map(part).collect()
+}
+
+/// The node id that a part of a key stands for.
+pub(super) fn node_of(segment: &str) -> String {
+    let mut parts = segment.split('%');
+    let mut bytes = parts.next().unwrap_or_default().as_bytes().to_vec();
+    for part in parts {
+        match part
+            .split_at_checked(2)
+            .and_then(|(hex, rest)| Some((u8::from_str_radix(hex, 16).ok()?, rest)))
+        {
+            Some((byte, rest)) => {
+                bytes.push(byte);
+                bytes.extend_from_slice(rest.as_bytes());
+            }
+            None => bytes.extend_from_slice(format!("%{part}").as_bytes()),
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -117,6 +146,20 @@ mod tests {
         assert!(keys.ticket("db", "ab").starts_with(&keys.queue("db")));
         assert_eq!(keys.group_of(&keys.ticket("db", "ab")), Some("db"));
         assert_eq!(keys.group_of(&keys.node("ab")), None);
+    }
+
+    #[test]
+    fn any_text_can_be_a_node_id_and_is_one_part_of_a_key() {
+        let keys = Keys::new("/p");
+        assert_eq!(keys.ticket("g", "a/b %ü"), "/p/groups/g/queue/a%2Fb%20%25%C3%BC");
+        for id in
+            ["69d27b356a94476da859461d3a3bc6fd", "a/b", "../x", "%", "%2F", "ü\n", "a b", "%%zz"]
+        {
+            let key = keys.holder("g", id);
+            let part = key.strip_prefix("/p/groups/g/holder/").unwrap();
+            assert!(!part.contains('/') && node_of(part) == id, "{id:?} {part}");
+        }
+        assert_eq!(node_of("100%"), "100%", "somebody else's key");
     }
 
     #[test]

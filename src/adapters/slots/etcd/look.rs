@@ -5,7 +5,7 @@ use etcd_client::{
     TxnResponse,
 };
 
-use super::keys::Keys;
+use super::keys::{self, Keys};
 use super::watch::Change;
 use crate::adapters::slots::{StoreError, parse_slots};
 use crate::core::slots::{Holder, Slots, Ticket};
@@ -25,6 +25,16 @@ pub(super) fn ops(keys: &Keys, groups: &[String], node: &str, create: Option<i64
         Some(create) => youngest.with_max_create_revision(create - 1).with_limit(1),
         None => youngest,
     };
+    ops_with(keys, groups, node, &before)
+}
+
+/// What to read for a look where `before` finds the ticket that stands before ours.
+pub(super) fn ops_with(
+    keys: &Keys,
+    groups: &[String],
+    node: &str,
+    before: &GetOptions,
+) -> Vec<TxnOp> {
     let reads = |group: &String| {
         [
             TxnOp::get(keys.slots(group), None),
@@ -144,7 +154,7 @@ pub(super) fn as_get(answer: &TxnOpResponse) -> Option<&GetResponse> {
 /// A ticket as stored. One that cannot be read still holds its place: it stands under its key's name.
 pub(super) fn ticket(keys: &Keys, group: &str, kv: &KeyValue) -> Ticket {
     let key = String::from_utf8_lossy(kv.key());
-    let node = key.strip_prefix(&keys.queue(group)).unwrap_or(&key).to_owned();
+    let node = keys::node_of(key.strip_prefix(&keys.queue(group)).unwrap_or(&key));
     let mut ticket = serde_json::from_slice(kv.value()).unwrap_or_else(|_| Ticket {
         node: node.clone(),
         name: node.clone(),

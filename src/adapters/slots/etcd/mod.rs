@@ -25,6 +25,7 @@ use crate::core::history::{Entry, What};
 use crate::core::slots::{Holder, Refusal, Slots, SlotsView, Views};
 
 mod client;
+mod depart;
 mod failure;
 mod fleet;
 mod keys;
@@ -32,6 +33,7 @@ mod ledger;
 mod look;
 mod members;
 mod place;
+mod poll;
 mod quorum;
 mod wait;
 mod watch;
@@ -61,6 +63,7 @@ pub struct EtcdStore {
     quarantine: u32,
     alive: Arc<Alive>,
     ledger: Arc<Ledger>,
+    in_doubt: Arc<depart::InDoubt>,
 }
 
 /// The semaphores of some groups, as they count, read at one revision.
@@ -90,6 +93,7 @@ impl EtcdStore {
             quarantine: 0,
             alive: Arc::default(),
             ledger: Arc::default(),
+            in_doubt: Arc::default(),
         }
     }
 

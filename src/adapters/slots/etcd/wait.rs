@@ -221,27 +221,8 @@ impl<F: Fn(Result<Views, StoreError>)> Waiter<'_, F> {
     ) -> Result<Result<Token, Look>, StoreError> {
         let (store, node) = (self.store, &self.claim.node);
         let keys = &store.keys;
-        let history = store.ledger.lease(&store.pool).await?;
-        let entry = Entry::own(What::Locked, self.claim, clock::wall());
-        let (mut guards, mut admit) = (Vec::new(), Vec::new());
-        for (group, slots) in next {
-            let Some(seen) = look.groups.get(&group) else { continue };
-            let create = seen.own.as_ref().map_or(0, |own| own.create);
-            let slots = dated(slots, self.claim, self.since.elapsed());
-            let ticket = keys.ticket(&group, node);
-            guards.extend([
-                Compare::mod_revision(keys.slots(&group), CompareOp::Equal, seen.revision),
-                absent(keys.settle(&group)),
-                Compare::create_revision(ticket.as_str(), CompareOp::Equal, create),
-            ]);
-            let stamp = look.revision.max(seen.revision);
-            admit.extend([
-                TxnOp::put(keys.slots(&group), encode(&slots)?, None),
-                TxnOp::put(keys.holder(&group, node), self.claim.nonce.as_str(), None),
-                TxnOp::delete(ticket, None),
-                ledger::put(keys.entry(&group, stamp), &entry, history)?,
-            ]);
-        }
+        let waited = self.since.elapsed();
+        let (guards, admit) = admission(store, look, self.claim, next, waited).await?;
         let again = look::ops(keys, self.groups, node, self.create);
         let txn = Txn::new().when(guards).and_then(admit).or_else(again);
         let answer = match store.pool.txn(Call::Write, txn).await {
@@ -372,10 +353,43 @@ impl<F: Fn(Result<Views, StoreError>)> Waiter<'_, F> {
     }
 }
 
-fn revision_of(answer: &TxnResponse) -> i64 {
+/// What must hold, and what to write, for `claim` to be admitted to these groups of a look as `next`.
+pub(super) async fn admission(
+    store: &EtcdStore,
+    look: &Look,
+    claim: &Holder,
+    next: BTreeMap<String, Slots>,
+    waited: Duration,
+) -> Result<(Vec<Compare>, Vec<TxnOp>), Failure> {
+    let (keys, node) = (&store.keys, &claim.node);
+    let history = store.ledger.lease(&store.pool).await?;
+    let entry = Entry::own(What::Locked, claim, clock::wall());
+    let (mut guards, mut admit) = (Vec::new(), Vec::new());
+    for (group, slots) in next {
+        let Some(seen) = look.groups.get(&group) else { continue };
+        let create = seen.own.as_ref().map_or(0, |own| own.create);
+        let slots = dated(slots, claim, waited);
+        let ticket = keys.ticket(&group, node);
+        guards.extend([
+            Compare::mod_revision(keys.slots(&group), CompareOp::Equal, seen.revision),
+            absent(keys.settle(&group)),
+            Compare::create_revision(ticket.as_str(), CompareOp::Equal, create),
+        ]);
+        let stamp = look.revision.max(seen.revision);
+        admit.extend([
+            TxnOp::put(keys.slots(&group), encode(&slots)?, None),
+            TxnOp::put(keys.holder(&group, node), claim.nonce.as_str(), None),
+            TxnOp::delete(ticket, None),
+            ledger::put(keys.entry(&group, stamp), &entry, history)?,
+        ]);
+    }
+    Ok((guards, admit))
+}
+
+pub(super) fn revision_of(answer: &TxnResponse) -> i64 {
     answer.header().map_or(0, ResponseHeader::revision)
 }
 
-fn absent(key: impl Into<Vec<u8>>) -> Compare {
+pub(super) fn absent(key: impl Into<Vec<u8>>) -> Compare {
     Compare::create_revision(key, CompareOp::Equal, 0)
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::adapters::slots::{NodeRecord, StoreError, Token, parse};
 use crate::adapters::state_file;
 use crate::core::history::Entry;
-use crate::core::slots::{SCHEMA, Slots};
+use crate::core::slots::{SCHEMA, Slots, Ticket};
 
 /// Entries of a group's history that are kept, the youngest.
 const KEPT: usize = 500;
@@ -20,13 +20,16 @@ const KEPT: usize = 500;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Content {
     /// As [`Slots::schema`].
-    schema: u32,
+    pub(super) schema: u32,
     /// By name.
     pub(super) groups: BTreeMap<String, Group>,
     /// The token given last.
     pub(super) last_token: Token,
     /// What nodes told about themselves.
     pub(super) nodes: BTreeMap<String, NodeRecord>,
+    /// Those who poll, each with the group it waits for, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) pollers: Vec<(String, Ticket)>,
 }
 
 /// One group.
@@ -41,7 +44,13 @@ pub(super) struct Group {
 
 impl Default for Content {
     fn default() -> Self {
-        Self { schema: SCHEMA, groups: BTreeMap::new(), last_token: 0, nodes: BTreeMap::new() }
+        Self {
+            schema: SCHEMA,
+            groups: BTreeMap::new(),
+            last_token: 0,
+            nodes: BTreeMap::new(),
+            pollers: Vec::new(),
+        }
     }
 }
 

@@ -23,6 +23,8 @@ struct Entry {
     ticket: Ticket,
     groups: Vec<String>,
     waiters: Vec<Weak<()>>,
+    /// Without waiters, the ticket is good until then: it is of somebody who polls.
+    until: Option<Instant>,
 }
 
 impl Queue {
@@ -54,15 +56,68 @@ impl Queue {
             Some(_) | None => {
                 self.entries.retain(|e| e.ticket.node != claim.node);
                 let (ticket, groups) = (Ticket::of(claim), groups.to_vec());
-                self.entries.push(Entry { ticket, groups, waiters: vec![waiter] });
+                self.entries.push(Entry { ticket, groups, waiters: vec![waiter], until: None });
                 Ok(())
             }
         }
     }
 
+    /// Makes sure that `ticket` is in the queue of `group`, and stays there `until` then.
+    ///
+    /// # Errors
+    /// When another installation waits under the same node id.
+    pub(super) fn join_until(
+        &mut self,
+        group: &str,
+        ticket: Ticket,
+        until: Instant,
+    ) -> Result<(), Refusal> {
+        self.bury();
+        let here = |e: &&mut Entry| {
+            e.ticket.node == ticket.node && e.groups.iter().any(|name| name == group)
+        };
+        match self.entries.iter_mut().find(here) {
+            Some(entry) if entry.ticket.nonce != ticket.nonce => {
+                Err(Refusal::DuplicateNode { node: ticket.node, name: entry.ticket.name.clone() })
+            }
+            Some(entry) => {
+                entry.until = Some(until);
+                Ok(())
+            }
+            None => {
+                let (groups, until) = (vec![group.to_owned()], Some(until));
+                self.entries.push(Entry { ticket, groups, waiters: Vec::new(), until });
+                Ok(())
+            }
+        }
+    }
+
+    /// Those who poll, each with its group, in order.
+    pub(super) fn pollers(&mut self) -> Vec<(String, Ticket)> {
+        self.bury();
+        let polls = |e: &&Entry| e.until.is_some() && e.waiters.is_empty();
+        let of = |e: &Entry| Some((e.groups.first()?.clone(), e.ticket.clone()));
+        self.entries.iter().filter(polls).filter_map(of).collect()
+    }
+
+    /// Takes a ticket out of one group; whether there was one.
+    pub(super) fn leave_group(&mut self, group: &str, node: &str, nonce: &str) -> bool {
+        let before = self.entries.len();
+        let own = |e: &Entry| e.ticket.node == node && e.ticket.nonce == nonce;
+        self.entries.retain(|e| !own(e) || e.groups != [group]);
+        self.entries.len() < before
+    }
+
     /// Takes a ticket out.
     pub(super) fn leave(&mut self, node: &str, nonce: &str) {
         self.entries.retain(|e| e.ticket.node != node || e.ticket.nonce != nonce);
+    }
+
+    /// `claim` has its slots: its tickets for these groups go.
+    pub(super) fn admitted(&mut self, groups: &[String], claim: &Holder) {
+        self.entries.retain(|e| {
+            e.ticket.node != claim.node || e.ticket.nonce != claim.nonce || e.groups != groups
+        });
     }
 
     /// Is nobody before `claim` in any of its queues?
@@ -98,7 +153,8 @@ impl Queue {
         for entry in &mut self.entries {
             entry.waiters.retain(|w| w.strong_count() > 0);
         }
-        self.entries.retain(|e| !e.waiters.is_empty());
+        let now = Instant::now();
+        self.entries.retain(|e| !e.waiters.is_empty() || e.until.is_some_and(|until| now < until));
     }
 }
 
@@ -149,6 +205,23 @@ mod tests {
         assert!(queue.is_head(&group(), &claim("a", "n")));
         drop(second);
         assert!(queue.tickets("g").is_empty());
+    }
+
+    #[test]
+    fn who_polls_stays_until_its_time_is_over_and_in_one_group_at_a_time() {
+        let mut queue = Queue::default();
+        let (now, later) = (Instant::now(), Instant::now() + Duration::from_secs(60));
+        queue.join_until("g", Ticket::of(&claim("a", "n")), now).unwrap();
+        assert!(queue.tickets("g").is_empty(), "its time is over");
+        queue.join_until("g", Ticket::of(&claim("a", "n")), later).unwrap();
+        queue.join_until("h", Ticket::of(&claim("a", "n")), later).unwrap();
+        queue.join_until("g", Ticket::of(&claim("b", "n")), later).unwrap();
+        queue.join_until("g", Ticket::of(&claim("a", "n")), later).unwrap();
+        assert!(queue.join_until("g", Ticket::of(&claim("a", "m")), later).is_err());
+        assert!(queue.is_head(&group(), &claim("a", "n")), "asking again does not lose the place");
+        assert_eq!(queue.pollers().len(), 3);
+        assert!(queue.leave_group("g", "a", "n") && !queue.leave_group("g", "a", "n"));
+        assert_eq!((queue.tickets("g").len(), queue.tickets("h").len()), (1, 1));
     }
 
     #[test]
