@@ -14,7 +14,7 @@ DEB_SOURCES := Cargo.toml Cargo.lock $(wildcard README.md ARCHITECTURE.md CHANGE
 SUDO := $(if $(filter-out 0,$(shell id -u)),sudo)
 CARGO_TARGET_DIR ?= target
 
-## build: the three programs, optimized, in target/release
+## build: the programs, optimized, in target/release
 build: deps
 	cargo build --release --locked --bins
 

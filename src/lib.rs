@@ -7,4 +7,5 @@ pub mod core;
 pub mod daemon;
 pub mod dbus;
 pub mod executor;
+pub mod hub;
 pub mod observe;

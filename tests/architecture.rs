@@ -15,6 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("adapters", &["core", "observe"]),
     ("dbus", &["core", "adapters", "observe"]),
     ("executor", &["core", "config", "adapters", "dbus", "observe"]),
+    ("hub", &["core", "config", "adapters", "observe"]),
     ("daemon", &["core", "config", "adapters", "dbus", "observe"]),
     ("cli", &["core", "config", "adapters", "dbus", "observe"]),
 ];

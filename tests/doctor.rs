@@ -5,7 +5,6 @@
 #[expect(clippy::disallowed_methods, dead_code, reason = "a bus of the test's own; used in part")]
 mod bus;
 #[path = "support/etcd.rs"]
-#[expect(dead_code, reason = "used in part")]
 mod etcd;
 #[path = "support/wait.rs"]
 mod wait;

@@ -12,10 +12,14 @@ mod etcd_errors;
 mod etcd_faults;
 #[path = "slots_contract/etcd_quorum.rs"]
 mod etcd_quorum;
+#[path = "slots_contract/fleetlock.rs"]
+mod fleetlock;
 #[path = "slots_contract/groups.rs"]
 mod groups;
 #[path = "slots_contract/history.rs"]
 mod history;
+#[path = "support/hub.rs"]
+mod hub;
 #[path = "slots_contract/polling.rs"]
 mod polling;
 #[path = "slots_contract/promises.rs"]
@@ -57,6 +61,30 @@ macro_rules! contract {
     };
 }
 
+/// Runs every promise that FleetLock has words for through a hub, over each store it may have.
+macro_rules! fleetlock_contract {
+    ($($promises:ident::$promise:ident)*) => {
+        mod with_a_hub_over_etcd {
+            $(
+                #[tokio::test]
+                async fn $promise() {
+                    let behind = crate::bench::Bench::etcd().await;
+                    crate::$promises::$promise(crate::bench::Bench::hub(behind).await).await;
+                }
+            )*
+        }
+        mod with_a_hub_over_a_database {
+            $(
+                #[tokio::test]
+                async fn $promise() {
+                    let behind = crate::bench::Bench::database();
+                    crate::$promises::$promise(crate::bench::Bench::hub(behind).await).await;
+                }
+            )*
+        }
+    };
+}
+
 contract! {
     promises::never_more_than_max_hold_at_once
     promises::first_come_first_served
@@ -85,4 +113,23 @@ contract! {
     polling::who_no_longer_polls_leaves_the_queue
     polling::pollers_and_waiters_stand_in_one_queue
     polling::any_text_can_be_the_id_of_a_poller
+}
+
+fleetlock_contract! {
+    promises::never_more_than_max_hold_at_once
+    promises::first_come_first_served
+    promises::acquiring_again_answers_the_same_slot
+    promises::a_halted_group_admits_nobody_until_it_is_resumed
+    promises::a_raised_max_admits_the_next_at_once
+    promises::a_lowered_max_keeps_its_holders_and_admits_nobody
+    promises::a_slot_taken_away_by_an_admin_is_no_error_for_its_holder
+    promises::a_slot_taken_by_hand_is_waited_for
+    promises::an_admins_change_that_is_already_made_writes_nothing
+    fleetlock::an_id_that_an_agent_uses_is_refused
+    fleetlock::releasing_what_is_not_held_writes_nothing
+    fleetlock::who_leaves_while_waiting_does_not_block_the_queue
+    fleetlock::an_acquire_dropped_anywhere_keeps_no_slot_after_leave
+    fleetlock::nobody_is_admitted_while_the_group_settles
+    fleetlock::agents_and_fleetlock_clients_wait_in_one_queue
+    fleetlock::what_the_protocol_has_no_words_for_is_an_error_and_not_a_guess
 }

@@ -13,6 +13,7 @@ use lockkeeper::dbus::{AGENT_NAME, EXECUTOR_NAME};
 const LIBEXEC: &str = "/usr/libexec/lockkeeper";
 const DAEMON: &str = "usr/lib/systemd/system/lockkeeperd.service";
 const EXECUTOR: &str = "usr/lib/systemd/system/lockkeeper-executor.service";
+const HUB: &str = "usr/lib/systemd/system/lockkeeper-hub.service";
 const POLICY: &str = "usr/share/dbus-1/system.d/org.lockkeeper1.conf";
 const ACTIVATION: &str = "usr/share/dbus-1/system-services/org.lockkeeper1.Executor.service";
 
@@ -45,10 +46,14 @@ fn said(output: &Output) -> String {
 #[test]
 fn systemd_finds_nothing_to_complain_about() {
     let directory = tempfile::tempdir().unwrap();
-    let programs = [env!("CARGO_BIN_EXE_lockkeeperd"), env!("CARGO_BIN_EXE_lockkeeper-executor")];
+    let programs = [
+        env!("CARGO_BIN_EXE_lockkeeperd"),
+        env!("CARGO_BIN_EXE_lockkeeper-executor"),
+        env!("CARGO_BIN_EXE_lockkeeper-hub"),
+    ];
     let mut verify = Command::new("systemd-analyze");
     verify.args(["verify", "--recursive-errors=no"]);
-    for (unit, program) in [DAEMON, EXECUTOR].into_iter().zip(programs) {
+    for (unit, program) in [DAEMON, EXECUTOR, HUB].into_iter().zip(programs) {
         let name = Path::new(program).file_name().unwrap().to_str().unwrap();
         let from = format!("ExecStart={LIBEXEC}/{name}\n");
         assert!(text(unit).contains(&from), "{unit} does not start {name}");
@@ -64,13 +69,15 @@ fn systemd_finds_nothing_to_complain_about() {
 /// Tenths of `systemd-analyze security`'s exposure, 0 (best) to 100. To be lowered, not raised.
 #[test]
 fn the_services_stay_as_fenced_in_as_they_are() {
-    for (unit, tenths) in [(DAEMON, 18), (EXECUTOR, 32)] {
+    for (unit, tenths) in [(DAEMON, 18), (EXECUTOR, 32), (HUB, 13)] {
         let output = run(Command::new("systemd-analyze")
             .args(["security", "--offline=yes", "--no-pager", &format!("--threshold={tenths}")])
             .arg(installed(unit)));
         assert!(output.status.success(), "{}", said(&output));
     }
-    assert_eq!(values(&text(DAEMON), "CapabilityBoundingSet"), [""]);
+    for unit in [DAEMON, HUB] {
+        assert_eq!(values(&text(unit), "CapabilityBoundingSet"), [""]);
+    }
 }
 
 #[test]
@@ -151,9 +158,19 @@ fn needrestart_leaves_our_services_alone() {
         .args([
             "lockkeeperd.service",
             "lockkeeper-executor.service",
+            "lockkeeper-hub.service",
             "lockkeeper-apply-0123.service",
         ]));
     assert!(output.status.success(), "{}", said(&output));
+}
+
+#[test]
+fn the_hub_writes_where_its_configuration_says() {
+    let unit = text(HUB);
+    let state = values(&unit, "StateDirectory")[0];
+    let built_in = lockkeeper::config::hub::Hub::default().embedded_path;
+    assert_eq!(built_in.parent(), Some(Path::new("/var/lib").join(state).as_path()));
+    assert_eq!(values(&unit, "User"), values(&text(DAEMON), "User"));
 }
 
 #[test]

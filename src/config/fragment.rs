@@ -28,10 +28,22 @@ pub(super) struct Reader<'a> {
 
 /// What `text`, the content of `file`, says. A fragment with errors has only what is right in it.
 pub(super) fn read(file: &Arc<Path>, text: &str, zones: &Zones) -> (Fragment, Vec<ConfigError>) {
-    let mut reader = Reader { lines: Lines::new(file, text), zones, errors: Vec::new() };
     let mut fragment = Fragment::default();
+    let errors = parse(file, text, zones, |reader, table| walk(reader, &mut fragment, table, ""));
+    (fragment, errors)
+}
+
+/// Hands the table that `text`, the content of `file`, is to `walk`, and answers every mistake, in
+/// order.
+pub(super) fn parse(
+    file: &Arc<Path>,
+    text: &str,
+    zones: &Zones,
+    walk: impl FnOnce(&mut Reader<'_>, &DeTable<'_>),
+) -> Vec<ConfigError> {
+    let mut reader = Reader { lines: Lines::new(file, text), zones, errors: Vec::new() };
     let (table, syntax) = DeTable::parse_recoverable(text);
-    walk(&mut reader, &mut fragment, table.get_ref(), "");
+    walk(&mut reader, table.get_ref());
     let mut errors = reader.errors;
     let broken: Vec<ConfigError> =
         syntax.iter().map(|error| syntax_error(file, text, error)).collect();
@@ -40,7 +52,7 @@ pub(super) fn read(file: &Arc<Path>, text: &str, zones: &Zones) -> (Fragment, Ve
         errors.extend(broken);
     }
     errors.sort_by(|one, other| one.place.cmp(&other.place));
-    (fragment, errors)
+    errors
 }
 
 fn walk(reader: &mut Reader<'_>, fragment: &mut Fragment, table: &DeTable<'_>, prefix: &str) {

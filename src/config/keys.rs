@@ -1,7 +1,7 @@
 //! The one list of what can be configured. [`Fragment`], [`Merged`], the names that are known, and
 //! `config show` all come from it.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use serde_json::Value;
 
@@ -97,6 +97,13 @@ keys! {
     "etcd.prefix", etcd_prefix: String = "/lockkeeper/v1".to_owned(), value::prefix;
     "etcd.timeout", etcd_timeout: Duration = secs(5),
         between(Duration::from_millis(100), secs(60));
+    "fleet_lock.url", fleet_lock_url: String = String::new(), value::lock_url;
+    "fleet_lock.token_file", fleet_lock_token_file: Option<PathBuf> = None, value::file;
+    "fleet_lock.ca_file", fleet_lock_ca_file: Option<PathBuf> = None, value::file;
+    "fleet_lock.cert_file", fleet_lock_cert_file: Option<PathBuf> = None, value::file;
+    "fleet_lock.key_file", fleet_lock_key_file: Option<PathBuf> = None, value::file;
+    "fleet_lock.interval", fleet_lock_interval: Duration = secs(30), between(secs(1), secs(600));
+    "fleet_lock.timeout", fleet_lock_timeout: Duration = secs(60), between(secs(1), secs(1800));
     "drain.wait", drain_wait: Duration = secs(5), between(Duration::ZERO, HOUR);
     "reboot.timeout", reboot_timeout: Duration = secs(10 * 60), between(secs(10), DAY);
     "verify.grace", verify_grace: Duration = secs(60), between(Duration::ZERO, HOUR);
@@ -175,6 +182,14 @@ impl Show for Duration {
 impl Show for String {
     fn show(&self) -> Value {
         Value::String(self.clone())
+    }
+}
+
+/// Unset is empty. Paths are read from text, so that they are text.
+impl Show for Option<PathBuf> {
+    fn show(&self) -> Value {
+        let text = self.as_ref().map(|path| path.to_string_lossy().into_owned());
+        Value::String(text.unwrap_or_default())
     }
 }
 

@@ -12,6 +12,7 @@ pub mod duration;
 mod entries;
 mod error;
 mod fragment;
+pub mod hub;
 mod keys;
 mod layers;
 mod origin;

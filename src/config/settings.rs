@@ -1,6 +1,6 @@
 //! Validated settings: what the rest of the program may rely on.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use crate::core::slots::MEMBERS_GROUP;
 use crate::core::window::Schedule;
@@ -14,11 +14,13 @@ pub enum Strategy {
     Reboot,
     /// Apply and reboot under a slot of the group in etcd.
     EtcdLock,
+    /// Apply and reboot under a slot that a FleetLock server gives.
+    FleetLock,
 }
 
 impl Strategy {
     /// Every strategy this version knows, the mildest first.
-    pub const ALL: [Self; 3] = [Self::Off, Self::Reboot, Self::EtcdLock];
+    pub const ALL: [Self; 4] = [Self::Off, Self::Reboot, Self::EtcdLock, Self::FleetLock];
 
     /// Its word in configuration files and in `status`.
     #[must_use]
@@ -27,6 +29,7 @@ impl Strategy {
             Self::Off => "off",
             Self::Reboot => "reboot",
             Self::EtcdLock => "etcd-lock",
+            Self::FleetLock => "fleet-lock",
         }
     }
 }
@@ -42,6 +45,8 @@ pub struct Settings {
     pub lock: Lock,
     /// `[etcd]`
     pub etcd: Etcd,
+    /// `[fleet_lock]`
+    pub fleet_lock: FleetLock,
     /// `[drain]`
     pub drain: Drain,
     /// `[reboot]`
@@ -130,6 +135,25 @@ pub struct Etcd {
     pub timeout: Duration,
 }
 
+/// `[fleet_lock]`: used with strategy `fleet-lock`.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct FleetLock {
+    /// `url`: the server's base URL, without the protocol's own paths; needed.
+    pub url: String,
+    /// `token_file`: holds a token that the server wants.
+    pub token_file: Option<PathBuf>,
+    /// `ca_file`: the authority of the server's certificate (default: those the system trusts).
+    pub ca_file: Option<PathBuf>,
+    /// `cert_file`: this node's certificate; set together with `key_file`.
+    pub cert_file: Option<PathBuf>,
+    /// `key_file`: its key.
+    pub key_file: Option<PathBuf>,
+    /// `interval`: time between two polls, where the server does not say (default 30s).
+    pub interval: Duration,
+    /// `timeout`: deadline of one request (default 1m: poseidon's drains a node before it answers).
+    pub timeout: Duration,
+}
+
 /// `[drain]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Drain {
@@ -178,6 +202,16 @@ pub struct LockChoice {
     pub lock: Lock,
     /// `[etcd]`
     pub etcd: Etcd,
+    /// `[fleet_lock]`
+    #[serde(default)]
+    pub fleet_lock: FleetLock,
+}
+
+/// The built-in values.
+impl Default for FleetLock {
+    fn default() -> Self {
+        Settings::default().fleet_lock
+    }
 }
 
 impl Settings {
@@ -194,13 +228,19 @@ impl Settings {
     /// The lock these settings choose.
     #[must_use]
     pub fn lock_choice(&self) -> LockChoice {
-        let (lock, etcd) = (self.lock.clone(), self.etcd.clone());
-        LockChoice { schema: LOCK_SCHEMA, strategy: self.strategy, lock, etcd }
+        LockChoice {
+            schema: LOCK_SCHEMA,
+            strategy: self.strategy,
+            lock: self.lock.clone(),
+            etcd: self.etcd.clone(),
+            fleet_lock: self.fleet_lock.clone(),
+        }
     }
 
     /// These settings with another lock.
     #[must_use]
     pub fn with_lock(self, choice: LockChoice) -> Self {
-        Self { strategy: choice.strategy, lock: choice.lock, etcd: choice.etcd, ..self }
+        let LockChoice { schema: _, strategy, lock, etcd, fleet_lock } = choice;
+        Self { strategy, lock, etcd, fleet_lock, ..self }
     }
 }

@@ -7,8 +7,10 @@ use super::{
     entries::{FreezeEntry, WindowEntry},
     error::{ConfigError, Kind},
     keys::Merged,
-    origin::Located,
-    settings::{Check, Drain, Etcd, Lock, Reboot, Settings, Verify, Workloads},
+    origin::{Located, Place},
+    settings::{
+        Check, Drain, Etcd, FleetLock, Lock, Reboot, Settings, Strategy, Verify, Workloads,
+    },
 };
 use crate::core::window::Schedule;
 
@@ -25,6 +27,7 @@ pub(super) fn check(merged: &Merged, files: &[&Path]) -> Vec<ConfigError> {
         let (timeout, settle) = (("verify.timeout", timeout), ("verify.settle", settle));
         errors.extend(conflict(files, timeout, "is not longer than", settle));
     }
+    errors.extend(fleet_lock(merged));
     let remaining = &merged.schedule_min_remaining;
     for (index, window) in merged.windows.value.iter().enumerate() {
         if window.length.value <= remaining.value {
@@ -39,6 +42,59 @@ pub(super) fn check(merged: &Merged, files: &[&Path]) -> Vec<ConfigError> {
         }
     }
     errors
+}
+
+/// What `[fleet_lock]` needs, and what goes with its strategy.
+fn fleet_lock(merged: &Merged) -> Vec<ConfigError> {
+    let url = &merged.fleet_lock_url;
+    let cert = set("fleet_lock.cert_file", &merged.fleet_lock_cert_file);
+    let key = set("fleet_lock.key_file", &merged.fleet_lock_key_file);
+    let ca = set("fleet_lock.ca_file", &merged.fleet_lock_ca_file);
+    let mut errors = Vec::new();
+    for (one, other) in [(cert, key), (key, cert)] {
+        if one.1.is_some() && other.1.is_none() {
+            errors.extend(lone(one, &format!("needs {} beside it", other.0), "set both, or none"));
+        }
+    }
+    if !url.value.starts_with("https://") {
+        for file in [ca, cert] {
+            let help = "write https:// there, or leave this out";
+            errors.extend(lone(file, "is of no use while fleet_lock.url is not https", help));
+        }
+    }
+    if merged.strategy.value == Strategy::FleetLock {
+        let strategy = ("strategy", merged.strategy.origin.place());
+        if url.value.is_empty() {
+            let help = "add [fleet_lock] and url = \"https://lock.example.com\"";
+            errors.extend(lone(strategy, "\"fleet-lock\" needs fleet_lock.url", help));
+        }
+        if merged.lock_group.value.len() > 1 {
+            let place = merged.lock_group.origin.place();
+            let help = "FleetLock cannot take several slots at once: name one group";
+            errors.extend(lone(("lock.group", place), "names several groups", help));
+        }
+    }
+    errors
+}
+
+type Placed<'a> = (&'a str, Option<&'a Place>);
+
+/// A key with its place in a file, if it is set there to something.
+fn set<'a, T>(key: &'a str, value: &'a Located<Option<T>>) -> Placed<'a> {
+    (key, value.value.as_ref().and(value.origin.place()))
+}
+
+/// The error about one key, at its place; none without a place, for what is built in is good.
+fn lone((key, place): Placed<'_>, problem: &str, help: &str) -> Option<ConfigError> {
+    let place = place?.clone();
+    Some(ConfigError {
+        file: Arc::clone(&place.file),
+        place: Some(place),
+        key: key.to_owned(),
+        kind: Kind::Conflict,
+        problem: problem.to_owned(),
+        help: Some(help.to_owned()),
+    })
 }
 
 type Named<'a> = (&'a str, &'a Located<Duration>);
@@ -91,6 +147,15 @@ impl Merged {
                 endpoints: self.etcd_endpoints.value,
                 prefix: self.etcd_prefix.value,
                 timeout: self.etcd_timeout.value,
+            },
+            fleet_lock: FleetLock {
+                url: self.fleet_lock_url.value,
+                token_file: self.fleet_lock_token_file.value,
+                ca_file: self.fleet_lock_ca_file.value,
+                cert_file: self.fleet_lock_cert_file.value,
+                key_file: self.fleet_lock_key_file.value,
+                interval: self.fleet_lock_interval.value,
+                timeout: self.fleet_lock_timeout.value,
             },
             drain: Drain { wait: self.drain_wait.value },
             reboot: Reboot { timeout: self.reboot_timeout.value },

@@ -3,6 +3,7 @@
 
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -202,6 +203,42 @@ pub(super) fn endpoints(
         return None;
     }
     Some(endpoints)
+}
+
+/// `fleet_lock.url`: empty for none.
+pub(super) fn lock_url(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<String> {
+    parsed(reader, key, node, |text| {
+        let form = "write the base URL, such as \"https://lock.example.com\"";
+        let scheme = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+        let odd = |letter: char| letter.is_whitespace() || letter.is_control();
+        if text.is_empty() {
+            return Ok(String::new());
+        }
+        let Some(rest) = scheme.filter(|rest| !rest.is_empty() && !rest.starts_with('/')) else {
+            return Err((format!("{text:?} is not a URL of HTTP"), Some(form.to_owned())));
+        };
+        if rest.contains(odd) || rest.contains(['?', '#', '@']) {
+            return Err((format!("{text:?} is more than a base URL"), Some(form.to_owned())));
+        }
+        if rest.trim_end_matches('/').ends_with("/v1") || rest.contains("/v1/") {
+            let help = "leave out /v1 and what follows: it is the protocol's own".to_owned();
+            return Err((format!("{text:?} is not the base URL"), Some(help)));
+        }
+        Ok(text.to_owned())
+    })
+}
+
+/// A file that may be left unset: empty, or an absolute path.
+#[expect(clippy::option_option, reason = "a mistake, and nothing set, are two things")]
+pub(super) fn file(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Option<PathBuf>> {
+    parsed(reader, key, node, |text| match Path::new(text) {
+        _ if text.is_empty() => Ok(None),
+        path if path.is_absolute() && !text.contains(char::is_control) => Ok(Some(path.into())),
+        _ => {
+            let help = "write the whole path, beginning with \"/\", or \"\" for none".to_owned();
+            Err((format!("{text:?} is not an absolute path"), Some(help)))
+        }
+    })
 }
 
 fn endpoint(text: &str) -> Result<(), Complaint> {

@@ -3,7 +3,12 @@
 use std::path::Path;
 
 use crate::{
-    adapters::slots::{SlotStore, etcd::EtcdStore, local::LocalStore},
+    adapters::slots::{
+        SlotStore,
+        etcd::EtcdStore,
+        fleetlock::{FleetLockStore, Server},
+        local::LocalStore,
+    },
     config::settings::{Settings, Strategy},
     core::policy::Policy,
 };
@@ -31,6 +36,17 @@ pub fn store(settings: &Settings, dir: &Path) -> SlotStore {
             let etcd = &settings.etcd;
             let store = EtcdStore::new(&etcd.endpoints, &etcd.prefix, etcd.timeout);
             SlotStore::Etcd(store.with_quarantine(settings.lock.quarantine()))
+        }
+        Strategy::FleetLock => {
+            let server = settings.fleet_lock.clone();
+            SlotStore::FleetLock(FleetLockStore::new(&Server {
+                url: server.url,
+                token_file: server.token_file,
+                ca_file: server.ca_file,
+                identity: server.cert_file.zip(server.key_file),
+                timeout: server.timeout,
+                interval: server.interval,
+            }))
         }
         Strategy::Off | Strategy::Reboot => {
             SlotStore::Local(LocalStore::new(dir.join("local-slots.json")))

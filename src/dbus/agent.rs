@@ -27,7 +27,7 @@ pub struct StatusDoc {
     pub node: String,
     /// Its host name.
     pub name: String,
-    /// `off`, `reboot` or `etcd-lock`.
+    /// `off`, `reboot`, `etcd-lock` or `fleet-lock`.
     pub strategy: String,
     /// The lock groups.
     pub groups: Vec<String>,

@@ -26,10 +26,13 @@ fn unknown_keys_are_refused_with_the_key_that_was_meant() {
         ("\n  strategie = \"off\"", "2:3: strategie: unknown key; did you mean \"strategy\"?"),
         ("[locks]\ngroup = \"a\"", "1:2: locks: unknown key; did you mean \"lock\"?"),
         ("[[windows]]\nstart = \"02:00\"", "1:3: windows: unknown key; did you mean \"window\"?"),
-        ("interval = \"5m\"", "1:1: interval: unknown key; did you mean \"check.interval\"?"),
+        (
+            "interval = \"5m\"",
+            "1:1: interval: unknown key; did you mean \"check.interval\" or \"fleet_lock.interval\"?",
+        ),
         (
             "timeout = \"5m\"",
-            "1:1: timeout: unknown key; did you mean \"etcd.timeout\", \"reboot.timeout\" or \"verify.timeout\"?",
+            "1:1: timeout: unknown key; did you mean \"etcd.timeout\", \"fleet_lock.timeout\", \"reboot.timeout\" or \"verify.timeout\"?",
         ),
         (
             "[lock]\nstrategy = \"off\"",
@@ -60,7 +63,7 @@ fn unknown_keys_are_refused_with_the_key_that_was_meant() {
 
 #[test]
 fn unknown_strategies_are_refused_with_those_that_are_known() {
-    let known = "This version knows \"off\", \"reboot\" or \"etcd-lock\"";
+    let known = "This version knows \"off\", \"reboot\", \"etcd-lock\" or \"fleet-lock\"";
     check(&[
         (
             "strategy = \"rebot\"",
@@ -75,8 +78,8 @@ fn unknown_strategies_are_refused_with_those_that_are_known() {
             ),
         ),
         (
-            "strategy = \"fleet-lock\"",
-            &format!("1:12: strategy: unknown strategy \"fleet-lock\"; {known}"),
+            "strategy = \"airlock\"",
+            &format!("1:12: strategy: unknown strategy \"airlock\"; {known}"),
         ),
         (
             "strategy = \"OFF\"",
@@ -406,4 +409,41 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_fleet_lock_needs_a_server_and_one_group() {
+    let told = |text: &str| told(text).join("\n");
+    let server = "[fleet_lock]\nurl = \"https://lock.example.com/fleet\"";
+    assert_eq!(
+        told("strategy = \"fleet-lock\""),
+        "1:12: strategy: \"fleet-lock\" needs fleet_lock.url; add [fleet_lock] and url = \"https://lock.example.com\""
+    );
+    assert_eq!(
+        told(&format!("strategy = \"fleet-lock\"\n[lock]\ngroup = [\"a\", \"b\"]\n{server}")),
+        "3:9: lock.group: names several groups; FleetLock cannot take several slots at once: name one group"
+    );
+    assert_eq!(
+        told(&format!("{server}\ncert_file = \"/c\"")),
+        "3:13: fleet_lock.cert_file: needs fleet_lock.key_file beside it; set both, or none"
+    );
+    assert_eq!(
+        told("[fleet_lock]\nurl = \"http://192.0.2.1\"\nca_file = \"/ca\""),
+        "3:11: fleet_lock.ca_file: is of no use while fleet_lock.url is not https; write https:// there, or leave this out"
+    );
+    for (bad, problem) in [
+        ("lock.example.com", "is not a URL of HTTP"),
+        ("https://", "is not a URL of HTTP"),
+        ("ftp://lock.example.com", "is not a URL of HTTP"),
+        ("https://a@lock.example.com", "is more than a base URL"),
+        ("https://lock.example.com?a=b", "is more than a base URL"),
+        ("https://lock.example.com/v1/pre-reboot", "is not the base URL"),
+        ("https://lock.example.com/v1/", "is not the base URL"),
+    ] {
+        let found = told(&format!("[fleet_lock]\nurl = \"{bad}\""));
+        let expected = format!("2:7: fleet_lock.url: \"{bad}\" {problem}; ");
+        assert!(found.starts_with(&expected), "{found}");
+    }
+    let token = told("[fleet_lock]\ntoken_file = \"token\"");
+    assert!(token.contains("\"token\" is not an absolute path"), "{token}");
 }

@@ -18,7 +18,10 @@ fn with(text: &str) -> Loaded {
 #[test]
 fn every_strategy_is_known_by_its_name() {
     for strategy in Strategy::ALL {
-        let loaded = with(&format!("strategy = \"{}\"", strategy.name()));
+        let loaded = with(&format!(
+            "strategy = \"{}\"\n[fleet_lock]\nurl = \"http://192.0.2.1:3333\"",
+            strategy.name()
+        ));
         assert_eq!(loaded.settings.strategy, strategy);
     }
 }

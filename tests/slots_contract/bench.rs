@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lockkeeper::adapters::slots::etcd::EtcdStore;
+use lockkeeper::adapters::slots::fleetlock::wire::NONCE;
 use lockkeeper::adapters::slots::local::LocalStore;
 use lockkeeper::adapters::slots::{NodeRecord, SlotStore, StoreError, Token};
 use lockkeeper::core::change::{AdminOp, Change};
@@ -16,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::etcd::Cluster;
+use crate::hub::{self, RULES};
 use crate::wait::{eventually, within};
 
 /// Where tests keep their keys.
@@ -31,6 +33,8 @@ pub enum Bench {
     Local(TempDir, LocalStore),
     /// A database in a directory of its own.
     Database(TempDir, LocalStore),
+    /// A hub over one of the others, and its URL. Clients speak FleetLock.
+    Hub(Box<Bench>, String),
 }
 
 /// A store, as a node in some groups uses it.
@@ -38,12 +42,14 @@ pub enum Bench {
 pub struct Lock {
     pub store: SlotStore,
     pub groups: Vec<String>,
+    /// Where is looked, and where admins work, for a client whose protocol has no words for that.
+    pub beside: Option<SlotStore>,
 }
 
 impl Lock {
     /// The lock of the group `default`.
     pub fn of(store: SlotStore) -> Self {
-        Self { store, groups: vec!["default".to_owned()] }
+        Self { store, groups: vec!["default".to_owned()], beside: None }
     }
 
     /// The same store, for a node in these groups.
@@ -65,7 +71,12 @@ impl Lock {
     }
 
     pub async fn held(&self, node: &str, nonce: &str) -> Result<Option<Token>, StoreError> {
-        self.store.held(&self.groups, node, nonce).await
+        let own = self.beside.is_some() && nonce == format!("nonce-{node}");
+        self.looker().held(&self.groups, node, if own { NONCE } else { nonce }).await
+    }
+
+    fn looker(&self) -> &SlotStore {
+        self.beside.as_ref().unwrap_or(&self.store)
     }
 
     pub async fn release(
@@ -79,7 +90,7 @@ impl Lock {
 
     /// The first group.
     pub async fn view(&self) -> Result<SlotsView, StoreError> {
-        let mut views = self.store.view(&self.groups).await?;
+        let mut views = self.looker().view(&self.groups).await?;
         Ok(views.remove(&self.groups[0]).expect("a view of what was asked for"))
     }
 
@@ -87,7 +98,7 @@ impl Lock {
     pub async fn admin(&self, op: &AdminOp) -> Result<SlotsView, StoreError> {
         let (op, by) = (op.clone(), "an admin on host-x".to_owned());
         let change = Change { op, by, reason: "because".to_owned() };
-        self.store.admin(&self.groups[0], &change).await
+        self.looker().admin(&self.groups[0], &change).await
     }
 
     pub async fn publish(&self, node: &str, record: &NodeRecord) -> Result<(), StoreError> {
@@ -122,12 +133,21 @@ impl Bench {
         Self::Database(dir, store)
     }
 
+    /// FleetLock clients of a hub over `behind`.
+    pub async fn hub(behind: Self) -> Self {
+        let url = hub::serve(behind.store().store, RULES).await;
+        Self::Hub(Box::new(behind), url)
+    }
+
     /// A client, as another node would have.
     pub fn store(&self) -> Lock {
         match self {
             Self::Etcd(cluster) => etcd_store(&cluster.endpoints()),
             Self::Local(_, store) | Self::Database(_, store) => {
                 Lock::of(SlotStore::Local(store.clone()))
+            }
+            Self::Hub(behind, url) => {
+                Lock { beside: Some(behind.store().store), ..Lock::of(hub::client(url)) }
             }
         }
     }
@@ -147,6 +167,7 @@ impl Bench {
                 let bytes = std::fs::read(dir.path().join("slots.redb")).unwrap();
                 format!("{:?}", Sha256::digest(bytes))
             }
+            Self::Hub(behind, _) => Box::pin(behind.mark()).await,
         }
     }
 }

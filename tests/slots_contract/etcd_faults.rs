@@ -26,7 +26,7 @@ async fn one_member() -> (Bench, Lock) {
 fn cluster(bench: &mut Bench) -> &mut Cluster {
     match bench {
         Bench::Etcd(cluster) => cluster,
-        Bench::Local(..) | Bench::Database(..) => panic!("not etcd"),
+        Bench::Local(..) | Bench::Database(..) | Bench::Hub(..) => panic!("not etcd"),
     }
 }
 

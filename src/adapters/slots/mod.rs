@@ -14,6 +14,7 @@ use crate::core::quorum::{Aside, Cluster};
 use crate::core::slots::{Holder, Refusal, SCHEMA, Slots, SlotsView, Views};
 
 pub mod etcd;
+pub mod fleetlock;
 pub mod local;
 pub mod poll;
 
@@ -60,6 +61,8 @@ pub enum SlotStore {
     Etcd(etcd::EtcdStore),
     /// A file, or an embedded database, on this machine.
     Local(local::LocalStore),
+    /// A FleetLock server.
+    FleetLock(fleetlock::FleetLockStore),
 }
 
 impl SlotStore {
@@ -84,6 +87,7 @@ impl SlotStore {
         match self {
             Self::Etcd(store) => store.acquire(groups, claim, seen).await,
             Self::Local(store) => store.acquire(groups, claim, seen).await,
+            Self::FleetLock(store) => store.acquire(groups, claim, seen).await,
         }
     }
 
@@ -101,6 +105,7 @@ impl SlotStore {
         match self {
             Self::Etcd(store) => store.leave(groups, node, nonce).await,
             Self::Local(store) => store.leave(groups, node, nonce),
+            Self::FleetLock(store) => store.leave(groups, node).await,
         }
     }
 
@@ -117,6 +122,7 @@ impl SlotStore {
         match self {
             Self::Etcd(store) => store.held(groups, node, nonce).await,
             Self::Local(store) => store.held(groups, node, nonce),
+            Self::FleetLock(store) => store.held(),
         }
     }
 
@@ -136,6 +142,7 @@ impl SlotStore {
         match self {
             Self::Etcd(store) => store.release(groups, node, nonce, settle).await,
             Self::Local(store) => store.release(groups, node, nonce, settle),
+            Self::FleetLock(store) => store.release(groups, node).await,
         }
     }
 
@@ -154,6 +161,7 @@ impl SlotStore {
         match self {
             Self::Etcd(store) => store.poll(group, claim, ttl).await,
             Self::Local(store) => store.poll(group, claim, ttl),
+            Self::FleetLock(store) => Err(store.cannot("be polled for others")),
         }
     }
 
@@ -172,6 +180,7 @@ impl SlotStore {
         match self {
             Self::Etcd(store) => store.depart(group, node, nonce, settle).await,
             Self::Local(store) => store.depart(group, node, nonce, settle),
+            Self::FleetLock(store) => Err(store.cannot("be polled for others")),
         }
     }
 
@@ -183,6 +192,7 @@ impl SlotStore {
         match self {
             Self::Etcd(store) => store.view(groups).await,
             Self::Local(store) => store.view(groups),
+            Self::FleetLock(store) => Ok(store.view()),
         }
     }
 
@@ -194,6 +204,7 @@ impl SlotStore {
         match self {
             Self::Etcd(store) => store.groups().await,
             Self::Local(store) => store.groups(),
+            Self::FleetLock(store) => Ok(store.view().into_keys().collect()),
         }
     }
 
@@ -206,6 +217,7 @@ impl SlotStore {
         match self {
             Self::Etcd(store) => store.admin(group, change).await,
             Self::Local(store) => store.admin(group, change),
+            Self::FleetLock(store) => store.admin(group, change),
         }
     }
 
@@ -217,6 +229,7 @@ impl SlotStore {
         match self {
             Self::Etcd(store) => store.history(group).await,
             Self::Local(store) => store.history(group),
+            Self::FleetLock(_) => Ok(Vec::new()),
         }
     }
 
@@ -229,6 +242,7 @@ impl SlotStore {
         match self {
             Self::Etcd(store) => store.publish(node, record).await,
             Self::Local(store) => store.publish(node, record),
+            Self::FleetLock(_) => Ok(()),
         }
     }
 
@@ -240,6 +254,7 @@ impl SlotStore {
         match self {
             Self::Etcd(store) => store.nodes().await,
             Self::Local(store) => store.nodes(),
+            Self::FleetLock(_) => Ok(BTreeMap::new()),
         }
     }
 
@@ -251,6 +266,7 @@ impl SlotStore {
         match self {
             Self::Etcd(store) => store.alive().await,
             Self::Local(store) => Ok(store.nodes()?.into_keys().collect()),
+            Self::FleetLock(_) => Ok(BTreeSet::new()),
         }
     }
 
@@ -259,7 +275,7 @@ impl SlotStore {
     pub async fn quorum_risk(&self, own_addresses: &[IpAddr]) -> Evidence {
         match self {
             Self::Etcd(store) => store.quorum_risk(own_addresses).await,
-            Self::Local(_) => Evidence::No,
+            Self::Local(_) | Self::FleetLock(_) => Evidence::No,
         }
     }
 
@@ -271,7 +287,7 @@ impl SlotStore {
     pub async fn cluster(&self, own_addresses: &[IpAddr]) -> Result<Option<Cluster>, String> {
         match self {
             Self::Etcd(store) => store.cluster(own_addresses).await.map(Some),
-            Self::Local(_) => Ok(None),
+            Self::Local(_) | Self::FleetLock(_) => Ok(None),
         }
     }
 
@@ -294,7 +310,7 @@ impl SlotStore {
     pub async fn step_aside(&self, own_addresses: &[IpAddr]) -> Result<Aside, String> {
         match self {
             Self::Etcd(store) => store.step_aside(own_addresses).await,
-            Self::Local(_) => Ok(Aside::default()),
+            Self::Local(_) | Self::FleetLock(_) => Ok(Aside::default()),
         }
     }
 

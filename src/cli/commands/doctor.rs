@@ -162,7 +162,7 @@ async fn machine(settings: &Result<Settings, config::ConfigErrors>) -> Machine {
         Ok(settings) => Ok(match settings.strategy {
             Strategy::Off => Mode::Off,
             Strategy::Reboot => Mode::Alone,
-            Strategy::EtcdLock => Mode::Fleet,
+            Strategy::EtcdLock | Strategy::FleetLock => Mode::Fleet,
         }),
         Err(errors) => Err(chain(errors)),
     };
