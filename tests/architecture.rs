@@ -12,7 +12,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("core", &[]),
     ("observe", &[]),
     ("config", &["core"]),
-    ("adapters", &["core", "observe"]),
+    ("adapters", &["core", "config", "observe"]),
     ("dbus", &["core", "adapters", "observe"]),
     ("executor", &["core", "config", "adapters", "dbus", "observe"]),
     ("hub", &["core", "config", "adapters", "observe"]),

@@ -15,7 +15,10 @@ use bus::Bus;
 use etcd::Cluster;
 use jiff::Timestamp;
 use lockkeeper::{
-    adapters::slots::{NodeRecord, SlotStore, etcd::EtcdStore},
+    adapters::slots::{
+        NodeRecord, SlotStore,
+        etcd::{Access, EtcdStore},
+    },
     core::{
         change::{AdminOp, Change},
         slots::{Halt, Holder},
@@ -88,7 +91,10 @@ async fn finds(endpoints: &[String], code: &str) -> Said {
 }
 
 fn store(cluster: &Cluster) -> SlotStore {
-    SlotStore::Etcd(EtcdStore::new(&cluster.endpoints(), PREFIX, Duration::from_secs(5)))
+    SlotStore::Etcd(EtcdStore::new(
+        &Access::open(&cluster.endpoints(), Duration::from_secs(5)),
+        PREFIX,
+    ))
 }
 
 fn holder(node: &str, name: &str, nonce: &str) -> Holder {

@@ -6,12 +6,16 @@
 mod bench;
 #[path = "support/etcd.rs"]
 mod etcd;
+#[path = "slots_contract/etcd_access.rs"]
+mod etcd_access;
 #[path = "slots_contract/etcd_errors.rs"]
 mod etcd_errors;
 #[path = "slots_contract/etcd_faults.rs"]
 mod etcd_faults;
 #[path = "slots_contract/etcd_quorum.rs"]
 mod etcd_quorum;
+#[path = "support/fenced.rs"]
+mod fenced;
 #[path = "slots_contract/fleetlock.rs"]
 mod fleetlock;
 #[path = "slots_contract/groups.rs"]
@@ -39,6 +43,14 @@ macro_rules! contract {
                 #[tokio::test]
                 async fn $promise() {
                     crate::$promises::$promise(crate::bench::Bench::etcd().await).await;
+                }
+            )*
+        }
+        mod with_etcd_that_asks_for_papers {
+            $(
+                #[tokio::test]
+                async fn $promise() {
+                    crate::$promises::$promise(crate::bench::Bench::fenced().await).await;
                 }
             )*
         }

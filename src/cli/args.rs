@@ -170,7 +170,8 @@ pub enum Format {
 /// Which lock: the agent's, or one in etcd directly.
 #[derive(Debug, clap::Args)]
 pub struct Target {
-    /// Go straight to etcd here instead of asking the agent (repeatable).
+    /// Go straight to etcd here instead of asking the agent (repeatable): http://HOST:PORT, or
+    /// https://HOST:PORT with --cacert.
     #[arg(long, value_name = "URL")]
     pub endpoint: Vec<String>,
     /// Lock group (default: this node's first, or "default" with --endpoint).
@@ -179,6 +180,21 @@ pub struct Target {
     /// Key prefix, with --endpoint.
     #[arg(long, default_value = "/lockkeeper/v1", requires = "endpoint")]
     pub prefix: String,
+    /// Certificate of the CA that signed etcd's, for https endpoints.
+    #[arg(long, value_name = "FILE", requires = "endpoint")]
+    pub cacert: Option<PathBuf>,
+    /// Client certificate, if etcd wants one.
+    #[arg(long, value_name = "FILE", requires_all = ["endpoint", "key"])]
+    pub cert: Option<PathBuf>,
+    /// Its private key.
+    #[arg(long, value_name = "FILE", requires_all = ["endpoint", "cert"])]
+    pub key: Option<PathBuf>,
+    /// User of etcd.
+    #[arg(long, value_name = "NAME", requires_all = ["endpoint", "password_file"])]
+    pub user: Option<String>,
+    /// File with the user's password.
+    #[arg(long, value_name = "FILE", requires_all = ["endpoint", "user"])]
+    pub password_file: Option<PathBuf>,
 }
 
 /// A duration as in configuration files.

@@ -81,6 +81,11 @@ pub const KEYS: &[&str] = &[
     "etcd.endpoints",
     "etcd.prefix",
     "etcd.timeout",
+    "etcd.ca_file",
+    "etcd.cert_file",
+    "etcd.key_file",
+    "etcd.user",
+    "etcd.password_file",
     "embedded.path",
     "groups",
     "auth.token_file",
@@ -100,6 +105,11 @@ struct Said {
     endpoints: Option<Located<Vec<String>>>,
     prefix: Option<Located<String>>,
     timeout: Option<Located<Duration>>,
+    etcd_ca_file: Option<Located<PathBuf>>,
+    etcd_cert_file: Option<Located<PathBuf>>,
+    etcd_key_file: Option<Located<PathBuf>>,
+    etcd_user: Option<Located<Option<String>>>,
+    etcd_password_file: Option<Located<PathBuf>>,
     embedded_path: Option<Located<PathBuf>>,
     groups: Option<Located<BTreeMap<String, u32>>>,
     token_file: Option<Located<PathBuf>>,
@@ -178,6 +188,11 @@ impl Said {
                 let bounds = between(Duration::from_millis(100), secs(60));
                 self.timeout = reader.located(path, node, bounds);
             }
+            "etcd.ca_file" => self.etcd_ca_file = reader.located(path, node, file),
+            "etcd.cert_file" => self.etcd_cert_file = reader.located(path, node, file),
+            "etcd.key_file" => self.etcd_key_file = reader.located(path, node, file),
+            "etcd.user" => self.etcd_user = reader.located(path, node, value::user),
+            "etcd.password_file" => self.etcd_password_file = reader.located(path, node, file),
             "embedded.path" => self.embedded_path = reader.located(path, node, file),
             "groups" => self.groups = reader.located(path, node, groups),
             "auth.token_file" => self.token_file = reader.located(path, node, file),
@@ -203,6 +218,7 @@ impl Said {
             })
         };
         let (cert, key) = (self.cert_file.is_some(), self.key_file.is_some());
+        let (etcd_cert, etcd_key) = (self.etcd_cert_file.is_some(), self.etcd_key_file.is_some());
         let embedded = self.store.as_ref().is_some_and(|store| store.value == Store::Embedded);
         let groups = self.groups.as_ref().filter(|_| !embedded).map(|groups| ConfigError {
             file: file.clone(),
@@ -214,6 +230,8 @@ impl Said {
         });
         [
             groups,
+            needs("etcd.cert_file", &self.etcd_cert_file, "etcd.key_file", etcd_key),
+            needs("etcd.key_file", &self.etcd_key_file, "etcd.cert_file", etcd_cert),
             needs("tls.cert_file", &self.cert_file, "tls.key_file", key),
             needs("tls.key_file", &self.key_file, "tls.cert_file", cert),
             needs("tls.client_ca_file", &self.client_ca_file, "tls.cert_file", cert),
@@ -240,6 +258,11 @@ impl Said {
                 endpoints: or(self.endpoints, built_in.endpoints.clone()),
                 prefix: or(self.prefix, built_in.prefix.clone()),
                 timeout: or(self.timeout, built_in.timeout),
+                ca_file: self.etcd_ca_file.map(|file| file.value),
+                cert_file: self.etcd_cert_file.map(|file| file.value),
+                key_file: self.etcd_key_file.map(|file| file.value),
+                user: self.etcd_user.and_then(|user| user.value),
+                password_file: self.etcd_password_file.map(|file| file.value),
             },
             embedded_path: or(
                 self.embedded_path,

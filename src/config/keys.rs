@@ -97,6 +97,11 @@ keys! {
     "etcd.prefix", etcd_prefix: String = "/lockkeeper/v1".to_owned(), value::prefix;
     "etcd.timeout", etcd_timeout: Duration = secs(5),
         between(Duration::from_millis(100), secs(60));
+    "etcd.ca_file", etcd_ca_file: Option<PathBuf> = None, value::file;
+    "etcd.cert_file", etcd_cert_file: Option<PathBuf> = None, value::file;
+    "etcd.key_file", etcd_key_file: Option<PathBuf> = None, value::file;
+    "etcd.user", etcd_user: Option<String> = None, value::user;
+    "etcd.password_file", etcd_password_file: Option<PathBuf> = None, value::file;
     "fleet_lock.url", fleet_lock_url: String = String::new(), value::lock_url;
     "fleet_lock.token_file", fleet_lock_token_file: Option<PathBuf> = None, value::file;
     "fleet_lock.ca_file", fleet_lock_ca_file: Option<PathBuf> = None, value::file;
@@ -182,6 +187,13 @@ impl Show for Duration {
 impl Show for String {
     fn show(&self) -> Value {
         Value::String(self.clone())
+    }
+}
+
+/// Unset is empty.
+impl Show for Option<String> {
+    fn show(&self) -> Value {
+        Value::String(self.clone().unwrap_or_default())
     }
 }
 

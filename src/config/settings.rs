@@ -127,12 +127,28 @@ impl Lock {
 /// `[etcd]`: used with strategy `etcd-lock`.
 #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Etcd {
-    /// `endpoints`: `http://host:port`, at least one (default `http://127.0.0.1:2379`).
+    /// `endpoints`: `http://host:port` or `https://host:port`, not mixed, at least one (default
+    /// `http://127.0.0.1:2379`).
     pub endpoints: Vec<String>,
     /// `prefix`: default `/lockkeeper/v1`.
     pub prefix: String,
     /// `timeout`: deadline of one request (default 5s).
     pub timeout: Duration,
+    /// `ca_file`: the CA of etcd's certificates, set if and only if the endpoints are `https`.
+    #[serde(default)]
+    pub ca_file: Option<PathBuf>,
+    /// `cert_file`: this node's certificate; set together with `key_file`.
+    #[serde(default)]
+    pub cert_file: Option<PathBuf>,
+    /// `key_file`: its key.
+    #[serde(default)]
+    pub key_file: Option<PathBuf>,
+    /// `user`: etcd's name for this node; set together with `password_file`.
+    #[serde(default)]
+    pub user: Option<String>,
+    /// `password_file`: holds its password.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
 }
 
 /// `[fleet_lock]`: used with strategy `fleet-lock`.
@@ -211,6 +227,18 @@ pub struct LockChoice {
 impl Default for FleetLock {
     fn default() -> Self {
         Settings::default().fleet_lock
+    }
+}
+
+impl LockChoice {
+    /// Whether both are one lock, however it is reached: a slot of one is a slot of the other.
+    #[must_use]
+    pub fn is_same_lock(&self, other: &Self) -> bool {
+        self.strategy == other.strategy
+            && self.lock == other.lock
+            && self.etcd.endpoints == other.etcd.endpoints
+            && self.etcd.prefix == other.etcd.prefix
+            && self.fleet_lock.url == other.fleet_lock.url
     }
 }
 

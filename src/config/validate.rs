@@ -11,6 +11,7 @@ use super::{
     settings::{
         Check, Drain, Etcd, FleetLock, Lock, Reboot, Settings, Strategy, Verify, Workloads,
     },
+    value,
 };
 use crate::core::window::Schedule;
 
@@ -27,7 +28,6 @@ pub(super) fn check(merged: &Merged, files: &[&Path]) -> Vec<ConfigError> {
         let (timeout, settle) = (("verify.timeout", timeout), ("verify.settle", settle));
         errors.extend(conflict(files, timeout, "is not longer than", settle));
     }
-    errors.extend(fleet_lock(merged));
     let remaining = &merged.schedule_min_remaining;
     for (index, window) in merged.windows.value.iter().enumerate() {
         if window.length.value <= remaining.value {
@@ -41,6 +41,28 @@ pub(super) fn check(merged: &Merged, files: &[&Path]) -> Vec<ConfigError> {
             ));
         }
     }
+    errors.extend(etcd_access(merged));
+    errors.extend(fleet_lock(merged));
+    errors
+}
+
+/// Keys of `[etcd]` that need each other, or exclude each other.
+fn etcd_access(merged: &Merged) -> Vec<ConfigError> {
+    let endpoints = ("etcd.endpoints", merged.etcd_endpoints.origin.place());
+    let ca = set("etcd.ca_file", &merged.etcd_ca_file);
+    let cert = set("etcd.cert_file", &merged.etcd_cert_file);
+    let key = set("etcd.key_file", &merged.etcd_key_file);
+    let user = set("etcd.user", &merged.etcd_user);
+    let password = set("etcd.password_file", &merged.etcd_password_file);
+    let mut errors = together(&[(cert, key), (user, password)]);
+    if value::uses_tls(&merged.etcd_endpoints.value) {
+        if ca.1.is_none() {
+            let help = "name the file with the certificate of the CA that signed etcd's";
+            errors.extend(lone(endpoints, "with https needs etcd.ca_file", help));
+        }
+    } else {
+        errors.extend(useless(&[ca, cert], "etcd.endpoints are http"));
+    }
     errors
 }
 
@@ -50,17 +72,9 @@ fn fleet_lock(merged: &Merged) -> Vec<ConfigError> {
     let cert = set("fleet_lock.cert_file", &merged.fleet_lock_cert_file);
     let key = set("fleet_lock.key_file", &merged.fleet_lock_key_file);
     let ca = set("fleet_lock.ca_file", &merged.fleet_lock_ca_file);
-    let mut errors = Vec::new();
-    for (one, other) in [(cert, key), (key, cert)] {
-        if one.1.is_some() && other.1.is_none() {
-            errors.extend(lone(one, &format!("needs {} beside it", other.0), "set both, or none"));
-        }
-    }
+    let mut errors = together(&[(cert, key)]);
     if !url.value.starts_with("https://") {
-        for file in [ca, cert] {
-            let help = "write https:// there, or leave this out";
-            errors.extend(lone(file, "is of no use while fleet_lock.url is not https", help));
-        }
+        errors.extend(useless(&[ca, cert], "fleet_lock.url is not https"));
     }
     if merged.strategy.value == Strategy::FleetLock {
         let strategy = ("strategy", merged.strategy.origin.place());
@@ -75,6 +89,25 @@ fn fleet_lock(merged: &Merged) -> Vec<ConfigError> {
         }
     }
     errors
+}
+
+/// Keys of which one is set without the other.
+fn together(pairs: &[(Placed<'_>, Placed<'_>)]) -> Vec<ConfigError> {
+    let mut errors = Vec::new();
+    for (one, other) in pairs.iter().flat_map(|&(one, other)| [(one, other), (other, one)]) {
+        if one.1.is_some() && other.1.is_none() {
+            errors.extend(lone(one, &format!("needs {} beside it", other.0), "set both, or none"));
+        }
+    }
+    errors
+}
+
+/// Files for TLS that are set although it is not spoken: `why`.
+fn useless<'a>(files: &'a [Placed<'a>], why: &'a str) -> impl Iterator<Item = ConfigError> + 'a {
+    let problem = format!("is of no use while {why}");
+    files
+        .iter()
+        .filter_map(move |file| lone(*file, &problem, "write https:// there, or leave this out"))
 }
 
 type Placed<'a> = (&'a str, Option<&'a Place>);
@@ -147,6 +180,11 @@ impl Merged {
                 endpoints: self.etcd_endpoints.value,
                 prefix: self.etcd_prefix.value,
                 timeout: self.etcd_timeout.value,
+                ca_file: self.etcd_ca_file.value,
+                cert_file: self.etcd_cert_file.value,
+                key_file: self.etcd_key_file.value,
+                user: self.etcd_user.value,
+                password_file: self.etcd_password_file.value,
             },
             fleet_lock: FleetLock {
                 url: self.fleet_lock_url.value,

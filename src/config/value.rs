@@ -202,6 +202,12 @@ pub(super) fn endpoints(
         reader.complain(Kind::BadValue, key, node, "has no endpoint", help);
         return None;
     }
+    if uses_tls(&endpoints) && !endpoints.iter().all(|url| url.starts_with("https://")) {
+        let help =
+            "write all of them with https://, so that nothing goes over the network in clear";
+        reader.complain(Kind::BadValue, key, node, "mixes http and https", help.to_owned());
+        return None;
+    }
     Some(endpoints)
 }
 
@@ -228,27 +234,19 @@ pub(super) fn lock_url(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> O
     })
 }
 
-/// A file that may be left unset: empty, or an absolute path.
-#[expect(clippy::option_option, reason = "a mistake, and nothing set, are two things")]
-pub(super) fn file(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Option<PathBuf>> {
-    parsed(reader, key, node, |text| match Path::new(text) {
-        _ if text.is_empty() => Ok(None),
-        path if path.is_absolute() && !text.contains(char::is_control) => Ok(Some(path.into())),
-        _ => {
-            let help = "write the whole path, beginning with \"/\", or \"\" for none".to_owned();
-            Err((format!("{text:?} is not an absolute path"), Some(help)))
-        }
-    })
+/// Whether any of these endpoints is reached by https.
+pub(super) fn uses_tls(endpoints: &[String]) -> bool {
+    endpoints.iter().any(|url| url.starts_with("https://"))
 }
 
 fn endpoint(text: &str) -> Result<(), Complaint> {
-    let form = || Some("write http://HOST:PORT, such as \"http://192.0.2.10:2379\"".to_owned());
-    if text.starts_with("https://") {
-        let help = "this version speaks http only; keep etcd on a network you trust".to_owned();
-        return Err((format!("{text:?} needs TLS"), Some(help)));
-    }
-    let Some(rest) = text.strip_prefix("http://") else {
-        return Err((format!("{text:?} does not begin with http://"), form()));
+    let form = || {
+        let form =
+            "write https://HOST:PORT or http://HOST:PORT, such as \"http://192.0.2.10:2379\"";
+        Some(form.to_owned())
+    };
+    let Some(rest) = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")) else {
+        return Err((format!("{text:?} does not begin with http:// or https://"), form()));
     };
     let Some((host, port)) = rest.rsplit_once(':').filter(|(_, port)| !port.contains(']')) else {
         return Err((format!("{text:?} has no port"), form()));
@@ -274,6 +272,32 @@ fn is_host(host: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     host.split('.').all(|label| {
         !label.is_empty() && label.len() <= 63 && label.bytes().all(good) && !label.starts_with('-')
+    })
+}
+
+/// A file that may be left unset: empty, or an absolute path.
+#[expect(clippy::option_option, reason = "read or not, and set or not")]
+pub(super) fn file(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Option<PathBuf>> {
+    parsed(reader, key, node, |text| match Path::new(text) {
+        _ if text.is_empty() => Ok(None),
+        path if path.is_absolute() && !text.contains(char::is_control) => Ok(Some(path.into())),
+        _ => {
+            let help = "write the whole path, beginning with \"/\", or \"\" for none".to_owned();
+            Err((format!("{text:?} is not an absolute path"), Some(help)))
+        }
+    })
+}
+
+/// `etcd.user`: empty for none.
+#[expect(clippy::option_option, reason = "read or not, and set or not")]
+pub(super) fn user(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Option<String>> {
+    parsed(reader, key, node, |text| {
+        let odd = |letter: char| letter.is_whitespace() || letter.is_control() || letter == ':';
+        if text.contains(odd) {
+            let help = "write the user's name alone; the password has a file of its own".to_owned();
+            return Err((format!("{text:?} cannot be a user of etcd"), Some(help)));
+        }
+        Ok((!text.is_empty()).then(|| text.to_owned()))
     })
 }
 

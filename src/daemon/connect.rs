@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::{
     adapters::slots::{
         SlotStore,
-        etcd::EtcdStore,
+        etcd::{Access, EtcdStore},
         fleetlock::{FleetLockStore, Server},
         local::LocalStore,
     },
@@ -33,8 +33,7 @@ pub fn policy(settings: &Settings, node: &str, name: &str) -> Policy {
 pub fn store(settings: &Settings, dir: &Path) -> SlotStore {
     match settings.strategy {
         Strategy::EtcdLock => {
-            let etcd = &settings.etcd;
-            let store = EtcdStore::new(&etcd.endpoints, &etcd.prefix, etcd.timeout);
+            let store = EtcdStore::new(&Access::from(&settings.etcd), &settings.etcd.prefix);
             SlotStore::Etcd(store.with_quarantine(settings.lock.quarantine()))
         }
         Strategy::FleetLock => {

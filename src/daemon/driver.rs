@@ -302,8 +302,9 @@ impl Agent {
                     self.pending = None;
                     return self.adopt(loaded.settings);
                 }
+                let waits = !self.may_adopt(&loaded.settings);
                 self.pending = Some(loaded.settings);
-                if !without_lock(&self.state) {
+                if waits {
                     // A waiter leaves the queue; a cycle under way ends with the lock it began with.
                     self.policy.act = false;
                     let why = "another lock is configured: in force once this node has no slot";
@@ -316,10 +317,18 @@ impl Agent {
         }
     }
 
+    /// Whether these settings, which differ in the lock or in how it is reached, may come into force.
+    /// A holder takes another way to its lock at once: the old way may be what keeps it from giving
+    /// the slot back. A waiter leaves the queue first, since its wait goes on by the old way.
+    fn may_adopt(&self, settings: &Settings) -> bool {
+        let same = || settings.lock_choice().is_same_lock(&self.settings.lock_choice());
+        without_lock(&self.state) || (self.state.phase.held().is_some() && same())
+    }
+
     /// Changes the lock as soon as that is safe.
     fn adopt_pending(&mut self) -> Result<(), AgentError> {
         match self.pending.take() {
-            Some(settings) if without_lock(&self.state) => {
+            Some(settings) if self.may_adopt(&settings) => {
                 self.config_problem = None;
                 state_file::write(&lock_path(&self.paths), &settings.lock_choice())?;
                 self.store = Arc::new(connect::store(&settings, &self.paths.state_dir));
@@ -382,7 +391,7 @@ fn in_force(paths: &Paths, state: &State, loaded: Settings) -> Result<Settings, 
     } else {
         state_file::read::<LockChoice>(&lock_path(paths), LOCK_SCHEMA)?
     };
-    if let Some(choice) = choice {
+    if let Some(choice) = choice.filter(|choice| !choice.is_same_lock(&loaded.lock_choice())) {
         return Ok(loaded.with_lock(choice));
     }
     state_file::write(&lock_path(paths), &loaded.lock_choice())?;

@@ -19,7 +19,11 @@ pub use secrets::{Secrets, SecretsError};
 pub use server::{Limits, Server};
 
 use crate::{
-    adapters::slots::{SlotStore, StoreError, etcd::EtcdStore, local::LocalStore},
+    adapters::slots::{
+        SlotStore, StoreError,
+        etcd::{Access, EtcdStore},
+        local::LocalStore,
+    },
     config::hub::{Hub, Store},
     core::change::{AdminOp, Change},
 };
@@ -30,10 +34,7 @@ use crate::{
 /// When the embedded one cannot be opened or written.
 pub async fn store(hub: &Hub) -> Result<SlotStore, StoreError> {
     let store = match hub.store {
-        Store::Etcd => {
-            let etcd = &hub.etcd;
-            SlotStore::Etcd(EtcdStore::new(&etcd.endpoints, &etcd.prefix, etcd.timeout))
-        }
+        Store::Etcd => SlotStore::Etcd(EtcdStore::new(&Access::from(&hub.etcd), &hub.etcd.prefix)),
         Store::Embedded => {
             SlotStore::Local(LocalStore::database(&hub.embedded_path, hub.ticket_ttl)?)
         }

@@ -290,9 +290,9 @@ fn freezes_must_make_sense() {
 #[test]
 fn names_and_addresses_must_have_their_form() {
     let endpoint = |value: &str| format!("[etcd]\nendpoints = [\"{value}\"]");
-    let form = "write http://HOST:PORT, such as \"http://192.0.2.10:2379\"";
+    let form = "write https://HOST:PORT or http://HOST:PORT, such as \"http://192.0.2.10:2379\"";
     for (bad, problem) in [
-        ("192.0.2.1:2379", "does not begin with http://"),
+        ("192.0.2.1:2379", "does not begin with http:// or https://"),
         ("http://192.0.2.1", "has no port"),
         ("http://[2001:db8::1]", "has no port"),
         ("http://192.0.2.1:", "has no port from 1 to 65535 at its end"),
@@ -312,7 +312,31 @@ fn names_and_addresses_must_have_their_form() {
     check(&[
         (
             &endpoint("https://etcd.example.com:2379"),
-            "2:14: etcd.endpoints: \"https://etcd.example.com:2379\" needs TLS; this version speaks http only; keep etcd on a network you trust",
+            "2:13: etcd.endpoints: with https needs etcd.ca_file; name the file with the certificate of the CA that signed etcd's",
+        ),
+        (
+            "[etcd]\nendpoints = [\"http://a:1\", \"https://b:1\"]",
+            "2:13: etcd.endpoints: mixes http and https; write all of them with https://, so that nothing goes over the network in clear",
+        ),
+        (
+            "[etcd]\nca_file = \"/etc/ca.pem\"",
+            "2:11: etcd.ca_file: is of no use while etcd.endpoints are http; write https:// there, or leave this out",
+        ),
+        (
+            "[etcd]\nuser = \"web\"",
+            "2:8: etcd.user: needs etcd.password_file beside it; set both, or none",
+        ),
+        (
+            "[etcd]\nkey_file = \"/etc/web.key\"",
+            "2:12: etcd.key_file: needs etcd.cert_file beside it; set both, or none",
+        ),
+        (
+            "[etcd]\npassword_file = \"secret\"",
+            "2:17: etcd.password_file: \"secret\" is not an absolute path; write the whole path, beginning with \"/\", or \"\" for none",
+        ),
+        (
+            "[etcd]\nuser = \"web:secret\"",
+            "2:8: etcd.user: \"web:secret\" cannot be a user of etcd; write the user's name alone; the password has a file of its own",
         ),
         (
             "[etcd]\nendpoints = []",

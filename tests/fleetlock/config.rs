@@ -45,7 +45,11 @@ fn every_commented_line_of_the_shipped_file_is_a_good_one() {
     assert!(hub.token_file.is_some() && hub.tls.unwrap().client_ca_file.is_some());
     assert_eq!((hub.listen, hub.ticket_ttl), (built_in.listen, built_in.ticket_ttl));
     assert_eq!((hub.settle, hub.ask_again), (built_in.settle, built_in.ask_again));
-    assert_eq!((hub.etcd, hub.embedded_path), (built_in.etcd, built_in.embedded_path));
+    assert_eq!(hub.etcd.user.as_deref(), Some("lockkeeper-hub"));
+    assert!(hub.etcd.ca_file.is_some() && hub.etcd.password_file.is_some());
+    assert!(hub.etcd.cert_file.is_some() && hub.etcd.key_file.is_some());
+    assert_eq!(hub.etcd.endpoints, built_in.etcd.endpoints);
+    assert_eq!(hub.embedded_path, built_in.embedded_path);
 }
 
 #[test]

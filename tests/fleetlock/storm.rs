@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lockkeeper::adapters::slots::SlotStore;
-use lockkeeper::adapters::slots::etcd::EtcdStore;
+use lockkeeper::adapters::slots::etcd::{Access, EtcdStore};
 use lockkeeper::adapters::slots::local::LocalStore;
 use lockkeeper::core::change::{AdminOp, Change};
 use tokio::task::JoinSet;
@@ -19,7 +19,10 @@ const CLIENTS: usize = 100;
 const MAX: u32 = 3;
 
 pub fn etcd_store(endpoints: &[String]) -> SlotStore {
-    SlotStore::Etcd(EtcdStore::new(endpoints, "/lockkeeper/v1", Duration::from_secs(5)))
+    SlotStore::Etcd(EtcdStore::new(
+        &Access::open(endpoints, Duration::from_secs(5)),
+        "/lockkeeper/v1",
+    ))
 }
 
 /// Each of 100 clients polls until it has had a slot, through one of `urls`.

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lockkeeper::adapters::slots::etcd::EtcdStore;
+use lockkeeper::adapters::slots::etcd::{Access, EtcdStore};
 use lockkeeper::adapters::slots::{SlotStore, StoreError, Token};
 use lockkeeper::core::change::{AdminOp, Change};
 use lockkeeper::core::slots::Holder;
@@ -28,7 +28,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// A store as an agent has it after a start.
 pub fn store(endpoints: &[String], prefix: &str) -> SlotStore {
-    let store = EtcdStore::new(endpoints, prefix, DEADLINE);
+    let store = EtcdStore::new(&Access::open(endpoints, DEADLINE), prefix);
     SlotStore::Etcd(store.with_ticket_lease(TICKET))
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use lockkeeper::adapters::slots::etcd::EtcdStore;
+use lockkeeper::adapters::slots::etcd::{Access, EtcdStore};
 use lockkeeper::adapters::slots::fleetlock::wire::NONCE;
 use lockkeeper::adapters::slots::local::LocalStore;
 use lockkeeper::adapters::slots::{NodeRecord, SlotStore, StoreError, Token};
@@ -17,6 +17,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::etcd::Cluster;
+use crate::fenced::{Asks, Fenced};
 use crate::hub::{self, RULES};
 use crate::wait::{eventually, within};
 
@@ -29,6 +30,8 @@ pub const TICKET_LEASE: Duration = Duration::from_secs(1);
 pub enum Bench {
     /// One real member.
     Etcd(Box<Cluster>),
+    /// One real member that asks for a certificate and a user.
+    Fenced(Box<Fenced>),
     /// A file in a directory of its own.
     Local(TempDir, LocalStore),
     /// A database in a directory of its own.
@@ -112,13 +115,23 @@ impl Lock {
 
 /// A lock at these endpoints.
 pub fn etcd_store(endpoints: &[String]) -> Lock {
-    let store = EtcdStore::new(endpoints, PREFIX, Duration::from_secs(2));
+    store_by(&Access::open(endpoints, Duration::from_secs(2)))
+}
+
+/// A lock reached like this.
+pub fn store_by(access: &Access) -> Lock {
+    let store = EtcdStore::new(access, PREFIX);
     Lock::of(SlotStore::Etcd(store.with_ticket_lease(TICKET_LEASE)))
 }
 
 impl Bench {
     pub async fn etcd() -> Self {
         Self::Etcd(Box::new(Cluster::start(1).await))
+    }
+
+    pub async fn fenced() -> Self {
+        let asks = Asks { certificate: true, user: true, ..Asks::default() };
+        Self::Fenced(Box::new(Fenced::start(1, asks).await))
     }
 
     pub fn local() -> Self {
@@ -143,6 +156,7 @@ impl Bench {
     pub fn store(&self) -> Lock {
         match self {
             Self::Etcd(cluster) => etcd_store(&cluster.endpoints()),
+            Self::Fenced(fenced) => store_by(&fenced.access()),
             Self::Local(_, store) | Self::Database(_, store) => {
                 Lock::of(SlotStore::Local(store.clone()))
             }
@@ -155,10 +169,8 @@ impl Bench {
     /// Something that changes with every write.
     pub async fn mark(&self) -> String {
         match self {
-            Self::Etcd(cluster) => {
-                let answer = cluster.client().await.get("any", None).await.unwrap();
-                answer.header().unwrap().revision().to_string()
-            }
+            Self::Etcd(cluster) => revision(cluster).await,
+            Self::Fenced(fenced) => revision(&fenced.cluster).await,
             Self::Local(dir, _) => match std::fs::metadata(dir.path().join("slots.json")) {
                 Ok(file) => format!("{} {} {}", file.ino(), file.mtime(), file.mtime_nsec()),
                 Err(_) => "none".to_owned(),
@@ -170,6 +182,11 @@ impl Bench {
             Self::Hub(behind, _) => Box::pin(behind.mark()).await,
         }
     }
+}
+
+async fn revision(cluster: &Cluster) -> String {
+    let answer = cluster.client().await.get("any", None).await.unwrap();
+    answer.header().unwrap().revision().to_string()
 }
 
 /// A claim of `node`.

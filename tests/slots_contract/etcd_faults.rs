@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use etcd_client::CompactionOptions;
-use lockkeeper::adapters::slots::etcd::EtcdStore;
+use lockkeeper::adapters::slots::etcd::{Access, EtcdStore};
 use lockkeeper::adapters::slots::{NodeRecord, SlotStore, StoreError};
 use lockkeeper::core::change::AdminOp;
 use lockkeeper::core::slots::{Slots, SlotsView};
@@ -26,7 +26,9 @@ async fn one_member() -> (Bench, Lock) {
 fn cluster(bench: &mut Bench) -> &mut Cluster {
     match bench {
         Bench::Etcd(cluster) => cluster,
-        Bench::Local(..) | Bench::Database(..) | Bench::Hub(..) => panic!("not etcd"),
+        Bench::Fenced(..) | Bench::Local(..) | Bench::Database(..) | Bench::Hub(..) => {
+            panic!("not etcd")
+        }
     }
 }
 
@@ -290,7 +292,7 @@ async fn a_ticket_that_arrives_after_its_waiter_has_had_its_turn_is_void() {
     let mut endpoints = vec![proxy.url()];
     endpoints.extend(cluster.endpoints());
     // Its lease is still there when it arrives.
-    let patient = EtcdStore::new(&endpoints, PREFIX, Duration::from_secs(1));
+    let patient = EtcdStore::new(&Access::open(&endpoints, Duration::from_secs(1)), PREFIX);
     let patient = patient.with_ticket_lease(Duration::from_secs(600));
     start(Lock::of(SlotStore::Etcd(patient)), claim("a")).token().await;
     assert!(proxy.happened(), "the first ticket is on its way");
@@ -372,7 +374,8 @@ async fn cost_per_hand_off(nodes: u16) -> (f64, f64) {
     let Bench::Etcd(cluster) = &bench else { panic!() };
     // Renewals of leases depend on time, so there shall be none.
     let store = || {
-        let store = EtcdStore::new(&cluster.endpoints(), PREFIX, Duration::from_secs(5));
+        let access = Access::open(&cluster.endpoints(), Duration::from_secs(5));
+        let store = EtcdStore::new(&access, PREFIX);
         Lock::of(SlotStore::Etcd(store.with_ticket_lease(Duration::from_secs(600))))
     };
     let first = store();

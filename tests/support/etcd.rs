@@ -16,11 +16,23 @@ use crate::wait::eventually;
 /// Members use fixed ports on an address no other test has, so that no port is ever fought for.
 const CLIENT_PORT: u16 = 2379;
 const PEER_PORT: u16 = 2380;
+const SIDE_PORT: u16 = 2381;
 
 /// A cluster that dies with this value.
 pub struct Cluster {
     members: Vec<Member>,
+    /// How the test itself looks in, from beside.
+    beside: Option<ConnectOptions>,
     _dir: TempDir,
+}
+
+/// What fences a member in, beyond what every member is started with.
+#[derive(Clone, Default)]
+pub struct Fence {
+    /// Arguments of etcd.
+    pub args: Vec<String>,
+    /// Clients have to come by TLS. The test itself still has a plain way in.
+    pub tls: bool,
 }
 
 struct Member {
@@ -32,6 +44,7 @@ struct Member {
     space: Option<String>,
     /// Further arguments.
     extra: Vec<String>,
+    fence: Fence,
     process: Option<Child>,
 }
 
@@ -56,10 +69,27 @@ impl Cluster {
 
     /// The same in these places, with data in `dir`.
     pub async fn at(places: Vec<Place>, dir: TempDir, extra: &[&str]) -> Self {
+        Self::made(places, dir, extra, |_| Fence::default()).await
+    }
+
+    /// The same, each member fenced in as its address asks for.
+    pub async fn fenced(size: u8, fence: impl Fn(&str) -> Fence) -> Self {
+        let here = |_| Place { address: own_address(), space: None };
+        let places = (0..size).map(here).collect();
+        Self::made(places, tempfile::tempdir().unwrap(), &[], fence).await
+    }
+
+    async fn made(
+        places: Vec<Place>,
+        dir: TempDir,
+        extra: &[&str],
+        fence: impl Fn(&str) -> Fence,
+    ) -> Self {
         let named = places.iter().enumerate();
         let cluster: Vec<_> =
             named.map(|(i, p)| format!("m{i}=http://{}:{PEER_PORT}", p.address)).collect();
         let member = |(i, place): (usize, Place)| Member {
+            fence: fence(&place.address),
             name: format!("m{i}"),
             address: place.address,
             data: dir.path().join(format!("m{i}")),
@@ -69,7 +99,7 @@ impl Cluster {
             process: None,
         };
         let members = places.into_iter().enumerate().map(member).collect();
-        let mut cluster = Self { members, _dir: dir };
+        let mut cluster = Self { members, beside: None, _dir: dir };
         for index in 0..cluster.members.len() {
             cluster.members[index].spawn();
         }
@@ -80,6 +110,16 @@ impl Cluster {
     /// Client URLs of all members, running or not.
     pub fn endpoints(&self) -> Vec<String> {
         self.members.iter().map(Member::url).collect()
+    }
+
+    /// Plain client URLs of all members, for the test's own tools.
+    pub fn side_doors(&self) -> Vec<String> {
+        self.members.iter().map(Member::side_door).collect()
+    }
+
+    /// From now on the test itself has to say who it is.
+    pub fn look_in_as(&mut self, user: &str, password: &str) {
+        self.beside = Some(ConnectOptions::new().with_user(user, password));
     }
 
     /// The address of a member.
@@ -142,6 +182,7 @@ impl Cluster {
             extra: vec!["--initial-cluster-state".to_owned(), "existing".to_owned()],
             address,
             space: None,
+            fence: Fence::default(),
             process: None,
         };
         if start {
@@ -174,7 +215,7 @@ impl Cluster {
     /// A client of the first running member, to look from beside.
     pub async fn client(&self) -> Client {
         let running = self.members.iter().find(|m| m.process.is_some()).unwrap();
-        Client::connect([running.url()], None).await.unwrap()
+        Client::connect([running.side_door()], self.beside.clone()).await.unwrap()
     }
 
     /// A client of one member, which does not wait for one that is gone.
@@ -193,7 +234,21 @@ impl Cluster {
 
 impl Member {
     fn url(&self) -> String {
-        format!("http://{}:{CLIENT_PORT}", self.address)
+        let scheme = if self.fence.tls { "https" } else { "http" };
+        format!("{scheme}://{}:{CLIENT_PORT}", self.address)
+    }
+
+    fn side_door(&self) -> String {
+        format!("http://{}:{}", self.address, self.side_port())
+    }
+
+    fn side_port(&self) -> u16 {
+        if self.fence.tls { SIDE_PORT } else { CLIENT_PORT }
+    }
+
+    /// Where clients are let in.
+    fn doors(&self) -> String {
+        if self.fence.tls { format!("{},{}", self.url(), self.side_door()) } else { self.url() }
     }
 
     /// In another namespace it dies with the thread that started it, however that dies.
@@ -218,12 +273,13 @@ impl Member {
             .args(["--name", &self.name, "--logger", "zap", "--log-level", "warn"])
             .arg("--data-dir")
             .arg(&self.data)
-            .args(["--listen-client-urls", &self.url(), "--advertise-client-urls", &self.url()])
+            .args(["--listen-client-urls", &self.doors(), "--advertise-client-urls", &self.url()])
             .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
             .args(["--initial-cluster", &self.cluster])
             // Quick elections; they also allow leases of one second.
             .args(["--heartbeat-interval", "50", "--election-timeout", "500"])
             .args(&self.extra)
+            .args(&self.fence.args)
             .env_clear()
             .stdout(Stdio::null())
             .stderr(log)
@@ -247,14 +303,14 @@ impl Member {
     /// Whether this member leads; `None` while it does not know of any leader.
     async fn leads(&self) -> Option<bool> {
         let options = ConnectOptions::new().with_timeout(Duration::from_millis(500));
-        let mut client = Client::connect([self.url()], Some(options)).await.unwrap();
+        let mut client = Client::connect([self.side_door()], Some(options)).await.unwrap();
         let status = client.status().await.ok().filter(|s| s.leader() != 0)?;
         Some(status.header()?.member_id() == status.leader())
     }
 
     async fn metrics(&self) -> String {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-        let to = (self.address.as_str(), CLIENT_PORT);
+        let to = (self.address.as_str(), self.side_port());
         let mut stream = tokio::net::TcpStream::connect(to).await.unwrap();
         stream.write_all(b"GET /metrics HTTP/1.0\r\n\r\n").await.unwrap();
         let mut text = String::new();

@@ -8,7 +8,10 @@ use super::{print, print_json, reach::Reach};
 use crate::{
     adapters::{
         node,
-        slots::{NodeRecord, SlotStore, etcd::EtcdStore},
+        slots::{
+            NodeRecord, SlotStore,
+            etcd::{Access, EtcdStore},
+        },
         systemd::Systemd,
     },
     cli::{
@@ -84,7 +87,7 @@ async fn configured(settings: &Settings) -> Store {
         groups: Some(&settings.lock.groups),
         target: String::new(),
     };
-    let store = EtcdStore::new(&etcd.endpoints, &etcd.prefix, etcd.timeout);
+    let store = EtcdStore::new(&Access::from(etcd), &etcd.prefix);
     place.facts(&SlotStore::Etcd(store)).await
 }
 

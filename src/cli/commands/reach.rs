@@ -6,7 +6,10 @@ use super::agent::{control_proxy, status_proxy};
 use crate::{
     adapters::{
         clock,
-        slots::{NodeRecord, SlotStore, etcd::EtcdStore},
+        slots::{
+            NodeRecord, SlotStore,
+            etcd::{Access, EtcdStore},
+        },
     },
     cli::{args::Target, error::CliError},
     core::{change::Change, history::Entry},
@@ -32,7 +35,7 @@ impl Reach {
         if target.endpoint.is_empty() {
             return Self::Agent;
         }
-        Self::Store(SlotStore::Etcd(EtcdStore::new(&target.endpoint, &target.prefix, TIMEOUT)))
+        Self::Store(SlotStore::Etcd(EtcdStore::new(&access(target), &target.prefix)))
     }
 
     /// The locks of every group, or of the one that is asked for.
@@ -113,6 +116,19 @@ impl Reach {
             Self::Agent => "",
             Self::Store(_) => DEFAULT_GROUP,
         })
+    }
+}
+
+/// How the command line says that etcd is reached.
+pub fn access(target: &Target) -> Access {
+    Access {
+        endpoints: target.endpoint.clone(),
+        timeout: TIMEOUT,
+        ca_file: target.cacert.clone(),
+        cert_file: target.cert.clone(),
+        key_file: target.key.clone(),
+        user: target.user.clone(),
+        password_file: target.password_file.clone(),
     }
 }
 

@@ -8,18 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use etcd_client::{
-    Client, ConnectOptions, Error, GetOptions, GetResponse, MemberListResponse, Txn, TxnResponse,
-};
-use tokio::time::timeout;
+use etcd_client::{Client, Error, GetOptions, GetResponse, MemberListResponse, Txn, TxnResponse};
+use tokio::time::{Instant, timeout_at};
 
-use super::failure::{Failure, Kind};
-
-/// Pings on a connection that has calls under way: silent peers are found within 13 s.
-/// etcd closes connections that ping more often than every 5 s.
-const PING: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(3));
-/// A member that does not take the connection within this is passed over.
-const CONNECT: Duration = Duration::from_secs(2);
+use super::access::Access;
+use super::failure::{Failure, Kind, is_broken, is_without_users};
 
 /// What a call does, and so what may be done when its outcome is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +26,9 @@ pub(super) enum Call {
 impl Call {
     fn may_go_on(self, failure: Kind) -> bool {
         match failure {
-            Kind::NotSent | Kind::NotEtcd => true,
+            Kind::NotSent | Kind::NotEtcd | Kind::Untrusted => true,
             Kind::Unknown => self == Self::Read,
-            Kind::Denied | Kind::LeaseGone => false,
+            Kind::Denied | Kind::Stranger | Kind::LeaseGone => false,
         }
     }
 }
@@ -43,10 +36,10 @@ impl Call {
 /// Clients of every endpoint. Clones share them.
 #[derive(Clone)]
 pub(super) struct Pool {
+    access: Arc<Access>,
     members: Arc<[Member]>,
     /// The endpoint that answered last.
     preferred: Arc<AtomicUsize>,
-    deadline: Duration,
 }
 
 struct Member {
@@ -64,12 +57,11 @@ impl std::fmt::Debug for Pool {
 }
 
 impl Pool {
-    /// `deadline` is for each attempt at one endpoint.
-    pub(super) fn new(endpoints: &[String], deadline: Duration) -> Self {
+    pub(super) fn new(access: &Access) -> Self {
         Self {
-            members: endpoints.iter().map(|url| Member::new(url, true)).collect(),
+            access: Arc::new(access.clone()),
+            members: access.endpoints.iter().map(|url| Member::new(url, true)).collect(),
             preferred: Arc::default(),
-            deadline,
         }
     }
 
@@ -128,7 +120,8 @@ impl Pool {
     }
 
     /// Calls `op` at the one member behind `url`, which need not be one of our endpoints, whether it
-    /// sees a leader or not. The connection is made for this call.
+    /// sees a leader or not. The connection is made for this call. A user's name is given only where
+    /// it is asked for: giving it takes a quorum, which may be what is missing.
     pub(super) async fn at<T, F, Fut>(
         &self,
         url: &str,
@@ -139,7 +132,18 @@ impl Pool {
         F: Fn(Client) -> Fut,
         Fut: Future<Output = Result<T, Error>>,
     {
-        Box::pin(Member::new(url, false).attempt(deadline, &op)).await
+        let access = Access { timeout: deadline, ..(*self.access).clone() };
+        let anonymous = access.anonymous();
+        let asked = Member::new(url, false);
+        match Box::pin(asked.attempt(&anonymous, Call::Read, &op)).await {
+            Err(failure)
+                if access.user.is_some()
+                    && matches!(failure.kind, Kind::Denied | Kind::Stranger) =>
+            {
+                Box::pin(Member::new(url, false).attempt(&access, Call::Read, &op)).await
+            }
+            outcome => outcome,
+        }
     }
 
     /// Calls `op` at the preferred endpoint, then at the others as far as `call` allows.
@@ -155,7 +159,7 @@ impl Pool {
         let mut failures = Vec::new();
         for step in 0..self.members.len() {
             let index = (first + step) % self.members.len();
-            match Box::pin(self.members[index].attempt(self.deadline, &op)).await {
+            match Box::pin(self.members[index].attempt(&self.access, call, &op)).await {
                 Ok(answer) => {
                     self.preferred.store(index, Ordering::Relaxed);
                     return Ok(answer);
@@ -185,31 +189,76 @@ impl Member {
         Self { url: url.to_owned(), led, client: Mutex::new(None) }
     }
 
-    async fn attempt<T, F, Fut>(&self, deadline: Duration, op: &F) -> Result<T, Failure>
+    /// One call, on the connection there is or on a new one. Where the connection is what is wrong
+    /// (a token that expired, a certificate that was renewed), the call is made again on another.
+    async fn attempt<T, F, Fut>(&self, access: &Access, call: Call, op: &F) -> Result<T, Failure>
     where
         F: Fn(Client) -> Fut,
         Fut: Future<Output = Result<T, Error>>,
     {
-        let ask = async { op(self.client(deadline).await?).await };
-        match timeout(deadline, ask).await {
+        let until = Instant::now() + access.timeout;
+        if let Some(client) = self.kept() {
+            match self.ask(access, until, op(client)).await {
+                Err(failure) if failure.kind.is_of_connection() => {
+                    tracing::debug!(why = failure.what, "connecting anew");
+                }
+                outcome => return outcome,
+            }
+        }
+        let outcome = match self.connect(access, until).await {
+            Ok(client) => self.ask(access, until, op(client)).await,
+            Err(failure) => Err(failure),
+        };
+        match outcome {
+            Err(failure) if failure.closed && call.may_go_on(failure.kind) => {
+                Err(match access.diagnose(&self.url).await {
+                    Some(why) => Failure::new(Kind::Untrusted, &self.url, &why),
+                    None => failure,
+                })
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn ask<T>(
+        &self,
+        access: &Access,
+        until: Instant,
+        answer: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Failure> {
+        match timeout_at(until, answer).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => Err(Failure::of(&self.url, &error)),
+            Ok(Err(error)) => {
+                let failure = Failure::of(&self.url, &error);
+                if is_broken(&error) || failure.kind.is_of_connection() {
+                    self.keep(None);
+                }
+                Err(failure)
+            }
             Err(_late) => {
                 // The connection may lead nowhere: make another next time.
                 self.keep(None);
-                Err(Failure::late(&self.url, deadline))
+                Err(Failure::late(&self.url, access.timeout))
             }
         }
     }
 
-    async fn client(&self, deadline: Duration) -> Result<Client, Error> {
-        let known = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some(client) = known {
-            return Ok(client);
-        }
-        let client = connect(&self.url, self.led, deadline).await?;
+    /// A new client of this endpoint; with a user, it is known to etcd by then. Whatever fails here,
+    /// the call has not been sent.
+    async fn connect(&self, access: &Access, until: Instant) -> Result<Client, Failure> {
+        let client = match timeout_at(until, connect(&self.url, self.led, access)).await {
+            Ok(client) => client?,
+            Err(_late) => {
+                let late = Failure::late(&self.url, access.timeout);
+                return Err(Failure { kind: Kind::NotSent, ..late });
+            }
+        };
         self.keep(Some(client.clone()));
         Ok(client)
+    }
+
+    fn kept(&self) -> Option<Client> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn keep(&self, client: Option<Client>) {
@@ -217,22 +266,18 @@ impl Member {
     }
 }
 
-/// A client of one endpoint. Does not connect yet.
-async fn connect(url: &str, led: bool, deadline: Duration) -> Result<Client, Error> {
-    if !url.starts_with("http://") {
-        let what = if url.starts_with("https://") {
-            "https is not supported by this version of lockkeeper"
-        } else {
-            "an endpoint looks like http://192.0.2.10:2379"
-        };
-        return Err(Error::InvalidArgs(what.into()));
+/// A client of one endpoint. Without a user it does not connect yet.
+async fn connect(url: &str, led: bool, access: &Access) -> Result<Client, Failure> {
+    let refused = match Client::connect([url], Some(access.options(url, led)?)).await {
+        Ok(client) => return Ok(client),
+        Err(error) => error,
+    };
+    if is_without_users(&refused) {
+        // Users are often made before they are asked for; then etcd says so, and we name ours.
+        tracing::debug!(url, "etcd has no users: going on without ours");
+        return Box::pin(connect(url, led, &access.anonymous())).await;
     }
-    let options = ConnectOptions::new()
-        // A member cut off from the others must say so rather than serve a watch that is stale.
-        .with_require_leader(led)
-        // Before the deadline: a call that never left is not one of unknown outcome.
-        .with_connect_timeout(CONNECT.min(deadline / 2))
-        .with_keep_alive(PING.0, PING.1)
-        .with_keep_alive_while_idle(false);
-    Client::connect([url], Some(options)).await
+    let failure = Failure::of(url, &refused);
+    let kind = if failure.kind == Kind::Unknown { Kind::NotSent } else { failure.kind };
+    Err(Failure { kind, ..failure })
 }

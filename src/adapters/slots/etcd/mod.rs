@@ -11,6 +11,7 @@ use etcd_client::{
     Compare, CompareOp, GetOptions, PutOptions, SortOrder, SortTarget, Txn, TxnOp, TxnResponse,
 };
 
+pub use self::access::Access;
 use self::client::{Call, Pool};
 use self::failure::{Failure, Kind};
 use self::fleet::Alive;
@@ -24,6 +25,7 @@ use crate::core::change::Change;
 use crate::core::history::{Entry, What};
 use crate::core::slots::{Holder, Refusal, Slots, SlotsView, Views};
 
+mod access;
 mod client;
 mod depart;
 mod failure;
@@ -32,9 +34,11 @@ mod keys;
 mod ledger;
 mod look;
 mod members;
+mod papers;
 mod place;
 mod poll;
 mod quorum;
+mod tls;
 mod wait;
 mod watch;
 
@@ -77,17 +81,16 @@ struct Seen {
 type Edited = (Slots, Entry);
 
 impl EtcdStore {
-    /// A store at `endpoints` (`http://192.0.2.10:2379`) under `prefix`. `request_timeout` is for
-    /// each attempt at one endpoint. Does not connect yet.
+    /// A store reached by `access`, under `prefix`. Does not connect yet.
     #[must_use]
-    pub fn new(endpoints: &[String], prefix: &str, request_timeout: Duration) -> Self {
+    pub fn new(access: &Access, prefix: &str) -> Self {
         let timing = Timing {
             ticket_lease: Duration::from_secs(30),
             look_again: Duration::from_secs(60),
             alive_lease: Duration::from_secs(60),
         };
         Self {
-            pool: Pool::new(endpoints, request_timeout),
+            pool: Pool::new(access),
             keys: Keys::new(prefix),
             timing,
             quarantine: 0,
