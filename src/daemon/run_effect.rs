@@ -24,7 +24,7 @@ use crate::{
         health::{Evidence, HealthReport},
         plan::PlanId,
         quorum::Aside,
-        slots::{Halt, Holder},
+        slots::{Halt, Holder, Views},
         state::{Phase, State},
     },
     dbus::{
@@ -40,6 +40,9 @@ const QUICK: Duration = Duration::from_secs(120);
 const CHECK: Duration = Duration::from_secs(1800);
 /// Deadline of a staging (a slow mirror, a whole point release).
 const STAGE: Duration = Duration::from_secs(6 * 3600);
+
+/// Between two tries to learn whether a member of etcd runs on this node.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Runs effects.
 #[derive(Debug)]
@@ -155,7 +158,8 @@ impl Runner {
                 let view = view.map_err(|error| chain(&error));
                 let _ = inputs.send(Input::Event(Event::Store(view)));
             };
-            let outcome = match context.store.acquire(&context.groups, &claim, seen).await {
+            let groups = context.turn_groups(&seen).await;
+            let outcome = match context.store.acquire(&groups, &claim, seen).await {
                 Ok(_token) => Outcome::SlotGranted,
                 Err(error) => Outcome::Failed(chain(&error)),
             };
@@ -184,6 +188,23 @@ impl Runner {
 type Answer = Result<Outcome, String>;
 
 impl Context {
+    /// The groups in which this node waits for its turn: its own, and that of etcd's members if it
+    /// carries one. While that cannot be told it does not queue; `seen` hears why.
+    async fn turn_groups(&self, seen: &impl Fn(Result<Views, StoreError>)) -> Vec<String> {
+        loop {
+            let here = match node::addresses() {
+                Ok(addresses) => self.store.member_here(&addresses).await,
+                Err(error) => Err(chain(&error)),
+            };
+            match here {
+                Ok(true) => return self.lock_groups.clone(),
+                Ok(false) => return self.groups.clone(),
+                Err(what) => seen(Err(StoreError::Unreachable { what })),
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    }
+
     async fn executor(&self) -> Result<ExecutorProxy<'static>, String> {
         ExecutorProxy::new(&self.bus).await.map_err(|error| chain(&error))
     }

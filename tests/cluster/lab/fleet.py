@@ -20,6 +20,7 @@ from .etcd import Etcd
 from .net import Net
 from .node import Node
 from .observer import Observer
+from .papers import Papers
 from .repo import Kind, Repo
 from .wait import until
 
@@ -36,7 +37,7 @@ group = "{group}"
 [etcd]
 endpoints = [{endpoints}]
 timeout = "2s"
-[drain]
+{access}[drain]
 wait = "1s"
 [verify]
 grace = "3s"
@@ -102,15 +103,18 @@ class Lab:
         self.repo.trust(node)
         return node
 
-    def boot(self, names: Iterable[str], members: int = 3, with_workloads: bool = True) -> list[Node]:
+    def boot(
+        self, names: Iterable[str], members: int = 3, with_workloads: bool = True, papers: Papers | None = None
+    ) -> list[Node]:
         """New nodes, the first `members` of them with etcd, booted and at work.
 
-        Without workloads they still run the plain service, which shows that they are up.
+        Without workloads they still run the plain service, which shows that they are up. With papers,
+        etcd wants to see a certificate.
         """
         nodes = [self.node(name) for name in names]
         for index, node in enumerate(nodes):
             if index < members:
-                etcd.member(node, nodes[:members])
+                etcd.member(node, nodes[:members], papers)
             else:
                 etcd.no_member(node)
             workloads.prepare(node, self._run.dir / "web.tar")
@@ -120,7 +124,7 @@ class Lab:
             node.start()
         each(nodes, Node.wait_up)
         if members:
-            self.etcd = Etcd(self.net, nodes[:members])
+            self.etcd = Etcd(self.net, nodes[:members], papers)
             until("etcd is healthy", self.etcd.healthy, 30)
         if with_workloads:
             each(nodes, workloads.start)
@@ -136,7 +140,7 @@ class Lab:
     def configure(self, node: Node, strategy: str = "etcd-lock", verb: str = "restart", **changes: str) -> None:
         """Writes the node's configuration (quick times) and has the agent load it (or `reload` it)."""
         endpoints = ", ".join(f'"{url}"' for url in self.etcd.endpoints)
-        values = {"group": "default", "verify_timeout": "60s", "endpoints": endpoints, **changes}
+        values = {"group": "default", "verify_timeout": "60s", "endpoints": endpoints, "access": self.etcd.access, **changes}
         node.write(CONFIG, SETTINGS.format(strategy=strategy, **values))
         node.run("systemctl", verb, "lockkeeperd.service")
 

@@ -11,6 +11,7 @@ import ctypes
 import http.client
 import os
 import socket
+import ssl
 
 from . import host
 
@@ -61,14 +62,20 @@ class Net:
             return sock.connect_ex((address, port)) == 0
 
     def http(
-        self, address: str, port: int, path: str, body: bytes | None = None, timeout: float = 2.0
+        self,
+        address: str,
+        port: int,
+        path: str,
+        body: bytes | None = None,
+        timeout: float = 2.0,
+        tls: ssl.SSLContext | None = None,
     ) -> tuple[int, bytes]:
         """GET, or POST when there is a body; status and content. Raises `OSError` when there is no answer.
 
         The kernel at the other end accepts a connection at once, however busy the machine is: whoever
         does not within half a second is not there. The answer may take until `timeout`.
         """
-        connection = _Connection(self, address, port, timeout)
+        connection = _Connection(self, address, port, timeout, tls)
         try:
             connection.request("POST" if body is not None else "GET", path, body)
             answer = connection.getresponse()
@@ -80,15 +87,18 @@ class Net:
 
 
 class _Connection(http.client.HTTPConnection):
-    def __init__(self, net: Net, address: str, port: int, timeout: float) -> None:
+    def __init__(self, net: Net, address: str, port: int, timeout: float, tls: ssl.SSLContext | None) -> None:
         super().__init__(address, port, timeout=timeout)
         self._net = net
+        self._tls = tls
 
     def connect(self) -> None:
         self.sock = self._net.socket()
         self.sock.settimeout(CONNECT_TIMEOUT)
         self.sock.connect((self.host, self.port))
         self.sock.settimeout(self.timeout)
+        if self._tls:
+            self.sock = self._tls.wrap_socket(self.sock, server_hostname=self.host)
 
 
 def _setns(fd: int) -> None:
