@@ -236,11 +236,15 @@ impl Slots {
         Ok(Self { max, ..self.clone() })
     }
 
-    /// The value halted. The first halt wins: its reason is the one to look into.
+    /// The value halted. The first halt wins, since its reason is the one to look into; but one that
+    /// ends by itself makes room for one that does not.
     #[must_use]
     pub fn halted(&self, halt: Halt) -> Self {
         let mut next = self.clone();
-        next.halt.get_or_insert(halt);
+        next.halt = match next.halt {
+            Some(first) if first.expires.is_none() || halt.expires.is_some() => Some(first),
+            Some(_) | None => Some(halt),
+        };
         next
     }
 
@@ -376,6 +380,8 @@ mod tests {
         assert_eq!(timed.effective(false), Slots::default());
         let lasting = Slots::default().halted(halt("x"));
         assert_eq!(lasting.effective(false), lasting);
+        assert_eq!(timed.halted(halt("bad release")).halt, Some(halt("bad release")));
+        assert_eq!(timed.halted(Halt { expires, ..halt("later") }), timed);
     }
 
     #[test]

@@ -25,7 +25,7 @@ use crate::{
         plan::PlanId,
         quorum::Aside,
         slots::{Halt, Holder, Views},
-        state::{Phase, State},
+        state::{Ended, Phase, State},
     },
     dbus::{
         error::reply,
@@ -123,7 +123,11 @@ impl Runner {
                 self.spawn(word, id, verify(context, plan, failed));
             }
             Effect::Confirm(plan) => self.spawn(word, id, confirm(context, plan)),
-            Effect::Release => self.spawn(word, id, release(context, settings.lock.settle)),
+            Effect::Release => {
+                let was_down =
+                    !matches!(state.phase, Phase::Releasing { ended: Ended::GaveBack, .. });
+                self.spawn(word, id, release(context, settings.lock.settle, was_down));
+            }
             Effect::Halt(halt) => self.spawn(word, id, publish_halt(context, halt)),
         }
     }
@@ -336,11 +340,13 @@ async fn step_aside(store: &SlotStore) {
 }
 
 /// In service first, then the slot: the next node drains only after this one is back, and with it
-/// the member of etcd it carries.
-async fn release(context: Context, settle: Duration) -> Answer {
+/// the member of etcd it carries. One that was never down has no member to wait for.
+async fn release(context: Context, settle: Duration, was_down: bool) -> Answer {
     flushed(&context.publisher).await?;
-    let addresses = node::addresses().map_err(|error| chain(&error))?;
-    context.store.all_well(&addresses).await?;
+    if was_down {
+        let addresses = node::addresses().map_err(|error| chain(&error))?;
+        context.store.all_well(&addresses).await?;
+    }
     let (groups, node, nonce) = (&context.lock_groups, &context.node, &context.nonce);
     let released = context.store.release(groups, node, nonce, settle).await;
     released.map(|()| Outcome::Released).map_err(|error| chain(&error))

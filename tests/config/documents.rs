@@ -88,7 +88,7 @@ fn the_manual_has_the_layers_in_their_order() {
 
 #[test]
 fn every_example_in_the_manuals_is_good() {
-    for manual in ["docs/configuration.md", "docs/schedules.md"] {
+    for manual in ["docs/configuration.md", "docs/etcd.md", "docs/lock.md", "docs/schedules.md"] {
         let text = read(manual);
         let examples: Vec<&str> =
             text.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();

@@ -1,10 +1,16 @@
 //! `doctor`: gathers the facts; what they mean is decided in the core.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::Serialize;
 
-use super::{print, print_json, reach::Reach};
+use super::{
+    print, print_json,
+    reach::{Reach, access},
+};
 use crate::{
     adapters::{
         node,
@@ -59,11 +65,12 @@ pub async fn doctor(json: bool, target: &Target, root: &Path) -> Result<u8, CliE
 
 /// A lock looked at from any machine.
 async fn elsewhere(store: &SlotStore, target: &Target) -> Store {
+    let access = access(target);
     let place = Place {
-        endpoints: &target.endpoint,
+        access: &access,
         prefix: &target.prefix,
         groups: target.group.as_ref().map(std::slice::from_ref),
-        target: target.endpoint.iter().flat_map(|url| [" --endpoint ", url]).collect(),
+        target: given(&access),
     };
     place.facts(store).await
 }
@@ -81,19 +88,46 @@ async fn of_this_machine(root: &Path) -> Facts {
 /// The lock that this machine's configuration names.
 async fn configured(settings: &Settings) -> Store {
     let etcd = &settings.etcd;
+    let access = Access::from(etcd);
     let place = Place {
-        endpoints: &etcd.endpoints,
+        access: &access,
         prefix: &etcd.prefix,
         groups: Some(&settings.lock.groups),
         target: String::new(),
     };
-    let store = EtcdStore::new(&Access::from(etcd), &etcd.prefix);
+    let store = EtcdStore::new(&access, &etcd.prefix);
     place.facts(&SlotStore::Etcd(store)).await
+}
+
+/// How `rebootctl` is told the same on its command line.
+fn given(access: &Access) -> String {
+    let endpoints = access.endpoints.iter().flat_map(|url| [" --endpoint ", url]);
+    endpoints.map(str::to_owned).chain(papers(access, ' ')).collect()
+}
+
+/// `etcdctl` for the same etcd. It asks for the password of a user by itself.
+fn etcdctl(access: &Access) -> String {
+    let open = Access { password_file: None, ..access.clone() };
+    let start = format!("etcdctl --endpoints={}", access.endpoints.join(","));
+    std::iter::once(start).chain(papers(&open, '=')).collect()
+}
+
+/// Certificates and user as options; both programs have the same names for them.
+fn papers(access: &Access, sign: char) -> impl Iterator<Item = String> {
+    let path = |file: &Option<PathBuf>| file.as_ref().map(|file| file.display().to_string());
+    let options = [
+        ("cacert", path(&access.ca_file)),
+        ("cert", path(&access.cert_file)),
+        ("key", path(&access.key_file)),
+        ("user", access.user.clone()),
+        ("password-file", path(&access.password_file)),
+    ];
+    options.into_iter().filter_map(move |(name, value)| Some(format!(" --{name}{sign}{}", value?)))
 }
 
 /// Which lock, also for the commands that are printed.
 struct Place<'a> {
-    endpoints: &'a [String],
+    access: &'a Access,
     prefix: &'a str,
     /// The groups to look at; all the store knows where none are given.
     groups: Option<&'a [String]>,
@@ -115,7 +149,7 @@ impl Place<'_> {
             known = nodes(store).await;
         }
         Store {
-            etcdctl: format!("etcdctl --endpoints={}", self.endpoints.join(",")),
+            etcdctl: etcdctl(self.access),
             target: self.target,
             prefix: self.prefix.trim_end_matches('/').to_owned(),
             cluster,
@@ -187,4 +221,29 @@ async fn agent(bus: &zbus::Connection) -> Result<Agent, String> {
     let status: StatusDoc =
         serde_json::from_str(&said).map_err(|error| CliError::from(error).to_string())?;
     Ok(Agent { version: status.agent, config_problem: status.config_problem })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn printed_commands_get_in_as_we_did() {
+        let access = Access {
+            ca_file: Some("/ca".into()),
+            user: Some("alice".to_owned()),
+            password_file: Some("/pw".into()),
+            ..Access::open(&["https://192.0.2.1:2379".to_owned()], Duration::from_secs(1))
+        };
+        assert_eq!(
+            given(&access),
+            " --endpoint https://192.0.2.1:2379 --cacert /ca --user alice --password-file /pw"
+        );
+        assert_eq!(
+            etcdctl(&access),
+            "etcdctl --endpoints=https://192.0.2.1:2379 --cacert=/ca --user=alice"
+        );
+    }
 }

@@ -64,7 +64,7 @@ def scenario(lab: Lab) -> None:
     assert all("let me look" in node.explain()["verdict"]["text"] for node in nodes)
     admin.run("resume")
     lab.wait_updated(nodes, "2.0", PACKAGES, 150)
-    told = [(entry["what"], entry["name"]) for entry in json.loads(admin.run("history", "--json").stdout)]
+    told = [(entry["what"], entry.get("name", "")) for entry in json.loads(admin.run("history", "--json").stdout)]
     assert told[0] == ("locked-by-hand", GONE)
     assert ("overdue", GONE) in told and ("unlocked-by-force", GONE) in told, told
     for name in names:

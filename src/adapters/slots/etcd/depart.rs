@@ -8,6 +8,7 @@ use etcd_client::{Compare, CompareOp, GetOptions, ResponseHeader, Txn, TxnOp};
 
 use super::client::Call;
 use super::failure::{Failure, Kind};
+use super::keys::Keys;
 use super::look::{as_get, semaphore};
 use super::wait::Backoff;
 use super::{DOUBTS, EtcdStore, ROUNDS, Seen, encode, look};
@@ -39,7 +40,7 @@ impl EtcdStore {
             let Some(holder) = slots.holder(node) else { return Err(look::incomplete(group)) };
             let entry = Entry::own(What::Unlocked, holder, clock::wall());
             let edits = [(group.to_owned(), (slots.without(node), entry))].into();
-            match self.swap(&held_at, &edits, &[(self.keys.settle(group), settle)]).await {
+            match self.swap(&held_at, &edits, Some((Keys::settle, settle))).await {
                 Ok(answer) if answer.succeeded() => return Ok(true),
                 Ok(_) => backoff.pause().await,
                 Err(Failure { kind: Kind::LeaseGone, .. }) => self.ledger.forget(),

@@ -77,6 +77,9 @@ struct Seen {
     groups: BTreeMap<String, (Slots, i64)>,
 }
 
+/// A key of a group.
+type Key = fn(&Keys, &str) -> String;
+
 /// What an edit makes of a semaphore: the new value, and what the history says of it.
 type Edited = (Slots, Entry);
 
@@ -206,8 +209,7 @@ impl EtcdStore {
                 (slots.without(node), Entry::own(What::Unlocked, holder, clock::wall()))
             }))
         };
-        let leased = |group: &String| (self.keys.settle(group), settle);
-        self.change(groups, remove, groups.iter().map(leased).collect()).await
+        self.change(groups, remove, Some((Keys::settle, settle))).await
     }
 
     /// See [`super::SlotStore::view`].
@@ -260,9 +262,8 @@ impl EtcdStore {
             let next = change.apply(slots)?;
             Ok((next != *slots).then(|| (next, change.entry(slots, clock::wall()))))
         };
-        let leased =
-            change.halts_for().map(|secs| (self.keys.halt(group), Duration::from_secs(secs)));
-        self.change(&groups, edit, leased.into_iter().collect()).await?;
+        let timed = change.halts_for().map(|secs| (Keys::halt as Key, Duration::from_secs(secs)));
+        self.change(&groups, edit, timed).await?;
         self.view(&groups).await?.remove(group).ok_or_else(|| look::incomplete(group))
     }
 
@@ -275,14 +276,14 @@ impl EtcdStore {
     }
 
     /// Makes `edit` to the semaphores of `groups`, in one transaction; no write when it changes
-    /// none. Each of `leased` that lasts is a key that is put along, under a lease of that length.
+    /// none. With `timed`, that key of each changed group is put along, under a lease of that length.
     /// Races are run again, and after an unknown outcome the values are read back: every edit made
     /// here may be made twice.
     async fn change(
         &self,
         groups: &[String],
         edit: impl Fn(&Slots) -> Result<Option<Edited>, Refusal>,
-        leased: Vec<(String, Duration)>,
+        timed: Option<(Key, Duration)>,
     ) -> Result<(), StoreError> {
         let mut backoff = Backoff::conflict();
         let mut doubts = 0;
@@ -297,7 +298,7 @@ impl EtcdStore {
             if edits.is_empty() {
                 return Ok(());
             }
-            match self.swap(&seen, &edits, &leased).await {
+            match self.swap(&seen, &edits, timed).await {
                 Ok(answer) if answer.succeeded() => return Ok(()),
                 Ok(_) => backoff.pause().await,
                 Err(Failure { kind: Kind::LeaseGone, .. }) => self.ledger.forget(),
@@ -334,7 +335,7 @@ impl EtcdStore {
         &self,
         seen: &Seen,
         edits: &BTreeMap<String, Edited>,
-        leased: &[(String, Duration)],
+        timed: Option<(Key, Duration)>,
     ) -> Result<TxnResponse, Failure> {
         let history = self.ledger.lease(&self.pool).await?;
         let (mut unchanged, mut ops) = (Vec::new(), Vec::new());
@@ -351,12 +352,10 @@ impl EtcdStore {
                 new.map(|h| TxnOp::put(self.keys.holder(group, &h.node), h.nonce.as_str(), None)),
             );
         }
-        for (key, lasts) in leased.iter().filter(|(_, lasts)| !lasts.is_zero()) {
-            let group = self.keys.group_of(key).unwrap_or_default();
-            if edits.contains_key(group) {
-                let lease = PutOptions::new().with_lease(self.pool.grant(*lasts).await?);
-                ops.push(TxnOp::put(key.as_str(), "", Some(lease)));
-            }
+        if let Some((key, lasts)) = timed.filter(|(_, lasts)| !lasts.is_zero()) {
+            let lease = PutOptions::new().with_lease(self.pool.grant(lasts).await?);
+            let keys = edits.keys().map(|group| key(&self.keys, group));
+            ops.extend(keys.map(|key| TxnOp::put(key, "", Some(lease.clone()))));
         }
         self.pool.txn(Call::Write, Txn::new().when(unchanged).and_then(ops)).await
     }
