@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build deps check test cluster deb demo bench clean help
+.PHONY: build deps check test cluster deb demo bench bench-lock clean help
 
 VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 DEB := build/lockkeeper_$(VERSION)_$(shell dpkg --print-architecture).deb
@@ -47,6 +47,10 @@ demo: deps $(DEB)
 ## bench: what the installed agent costs
 bench: deps $(DEB)
 	$(SUDO) benches/idle --deb $(DEB)
+
+## bench-lock: what the lock in etcd costs, beside the least that etcd can do
+bench-lock: deps
+	cargo bench --locked --bench lock
 
 ## cluster: the scenarios on real nodes only
 cluster: deps $(DEB)
