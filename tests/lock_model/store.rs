@@ -79,8 +79,8 @@ pub enum Mutant {
     NoTicketGuard,
     /// Entering does not look whether the slots are as they were.
     NoSlotsGuard,
-    /// The settle time is not looked at. (As a guard alone it is a second net: what puts it changes
-    /// the slots too.)
+    /// The settle time is not looked at. (Without the guard alone the model finds nothing, since its
+    /// waiters hear of slots and settle time at once; the fault tests find that.)
     IgnoresSettle,
     /// A slot is taken as soon as one group has one.
     GroupByGroup,
