@@ -97,16 +97,15 @@ impl ControlInterface {
 impl ControlInterface {
     async fn check(&self) -> fdo::Result<String> {
         let mut snapshots = self.snapshots.clone();
-        let target = {
-            let snapshot = snapshots.borrow_and_update();
-            // One that is under way already will do.
-            snapshot.state.supply.checks + u64::from(snapshot.supply_idle())
-        };
+        let stopping = |_| failed("the agent is stopping");
+        // One that is under way already may have looked before what the caller wants it to see.
+        let free = |s: &Snapshot| s.state.phase.held().is_some() || s.supply_idle();
+        let target = snapshots.wait_for(free).await.map_err(stopping)?.state.supply.checks + 1;
         self.ask(Ask::Check).await?;
         let ended = |s: &Snapshot| {
             s.state.phase.held().is_some() || (s.state.supply.checks >= target && s.supply_idle())
         };
-        let ended = snapshots.wait_for(ended).await.map_err(|_| failed("the agent is stopping"))?;
+        let ended = snapshots.wait_for(ended).await.map_err(stopping)?;
         match ended.state.phase.held() {
             Some(job) => Err(failed(format!(
                 "a cycle is under way ({}, {}); the next check follows it",
