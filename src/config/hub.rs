@@ -19,6 +19,7 @@ use super::{
     value::{self, Complaint, between, parsed},
     zones::Zones,
 };
+use crate::core::slots::is_group_name;
 
 /// Where the hub's configuration is.
 pub const FILE: &str = "/etc/lockkeeper/hub.toml";
@@ -315,8 +316,7 @@ fn groups(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<BTreeMa
     let mut groups = BTreeMap::new();
     for (name, node) in table {
         let (path, help) = (format!("{key}.{}", name.get_ref()), "write web = 2".to_owned());
-        let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
-        if name.get_ref().is_empty() || !name.get_ref().bytes().all(good) {
+        if !is_group_name(name.get_ref()) {
             let help = "letters, digits, \".\" and \"-\" only".to_owned();
             reader.complain(Kind::BadValue, &path, node, "cannot be the name of a group", help);
         } else if let DeValue::Integer(number) = node.get_ref() {

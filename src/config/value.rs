@@ -17,7 +17,7 @@ use super::{
     settings::{OnOverdue, Strategy},
     suggest,
 };
-use crate::core::slots::MOST_GROUPS;
+use crate::core::slots::{MOST_GROUPS, is_group_name};
 
 /// What is wrong with a text, and what to do.
 pub(super) type Complaint = (String, Option<String>);
@@ -167,8 +167,7 @@ pub(super) fn groups(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Opt
 
 fn group(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<String> {
     parsed(reader, key, node, |text| {
-        let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
-        if !text.is_empty() && text.bytes().all(good) {
+        if is_group_name(text) {
             return Ok(text.to_owned());
         }
         let help = "letters, digits, \".\" and \"-\" only".to_owned();

@@ -14,6 +14,13 @@ pub const MEMBERS_GROUP: &str = "etcd-members";
 /// Groups a node may be in. etcd takes 128 operations in one transaction, and a look needs six a group.
 pub const MOST_GROUPS: usize = 8;
 
+/// Whether a group may be called so: letters, digits, `.` and `-`.
+#[must_use]
+pub fn is_group_name(text: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
+    !text.is_empty() && text.bytes().all(good)
+}
+
 /// What one look at several groups shows, by group.
 pub type Views = BTreeMap<String, SlotsView>;
 

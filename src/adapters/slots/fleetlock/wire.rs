@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::slots::SlotsView;
+use crate::core::slots::{SlotsView, is_group_name};
 
 /// Takes a slot; asked again by its holder it changes nothing.
 pub const PRE_REBOOT: &str = "/v1/pre-reboot";
@@ -71,7 +71,6 @@ impl ClientParams {
     /// What is wrong with them, if anything.
     #[must_use]
     pub fn mistake(&self) -> Option<String> {
-        let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-';
         if self.id.is_empty() {
             return Some("client_params.id is empty".to_owned());
         }
@@ -84,7 +83,7 @@ impl ClientParams {
         if self.group.len() > LONGEST_GROUP {
             return Some(format!("client_params.group has more than {LONGEST_GROUP} bytes"));
         }
-        if !self.group.bytes().all(letter) {
+        if !is_group_name(&self.group) {
             return Some(
                 "client_params.group may have letters, digits, \".\" and \"-\" only".to_owned(),
             );
