@@ -5,6 +5,7 @@ pub mod clock;
 pub mod command;
 pub mod containers;
 pub mod kernel;
+pub mod migrate;
 pub mod node;
 pub mod slots;
 pub mod state_file;

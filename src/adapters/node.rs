@@ -46,9 +46,13 @@ fn read(path: &Path) -> Result<String, NodeError> {
 /// machine id of its own. It does not give the machine id away.
 pub fn id() -> Result<String, NodeError> {
     let path = Path::new("/etc/machine-id");
-    let machine = parse_id(read(path)?.trim())
-        .ok_or_else(|| NodeError::NoMachineId { path: path.to_owned() })?;
-    Ok(app_specific(machine, APPLICATION))
+    id_of(read(path)?.trim()).ok_or_else(|| NodeError::NoMachineId { path: path.to_owned() })
+}
+
+/// The node id of the machine with this machine id; `None` when it is none.
+#[must_use]
+pub fn id_of(machine: &str) -> Option<String> {
+    parse_id(machine).map(|machine| app_specific(machine, APPLICATION))
 }
 
 /// Host name, as the kernel has it.

@@ -140,6 +140,14 @@ pub enum Command {
         #[command(flatten)]
         target: Target,
     },
+    /// Carry another program's reboot lock over into the one this machine is configured for: max and
+    /// holders of each group. Where a group is not understood or does not fit, nothing of it is
+    /// changed. May be run again.
+    Migrate {
+        /// Which program.
+        #[command(subcommand)]
+        from: Migration,
+    },
     /// Try a maintenance schedule: open now? until when? when next?
     Windows(WindowsArgs),
     /// Check or show the configuration.
@@ -180,6 +188,14 @@ pub struct Target {
     /// Key prefix, with --endpoint.
     #[arg(long, default_value = "/lockkeeper/v1", requires = "endpoint")]
     pub prefix: String,
+    /// TLS and user.
+    #[command(flatten)]
+    pub papers: Papers,
+}
+
+/// How etcd at `--endpoint` is shown who we are, and who it is.
+#[derive(Debug, clap::Args)]
+pub struct Papers {
     /// Certificate of the CA that signed etcd's, for https endpoints.
     #[arg(long, value_name = "FILE", requires = "endpoint")]
     pub cacert: Option<PathBuf>,
@@ -195,6 +211,38 @@ pub struct Target {
     /// File with the user's password.
     #[arg(long, value_name = "FILE", requires_all = ["endpoint", "user"])]
     pub password_file: Option<PathBuf>,
+}
+
+/// Where another program's lock is read from.
+#[derive(Debug, Subcommand)]
+pub enum Migration {
+    /// From locksmith (Flatcar's reboot manager): etcd's v2 API. Stop every locksmithd first.
+    Locksmith(SourceArgs),
+    /// From airlock: etcd's v3 API. Stop airlock first.
+    Airlock(SourceArgs),
+}
+
+/// The other program's lock.
+#[derive(Debug, clap::Args)]
+pub struct SourceArgs {
+    /// The etcd of the other program (repeatable). It is only read.
+    #[arg(long, value_name = "URL", required = true)]
+    pub endpoint: Vec<String>,
+    /// Only this group (the one without a name is "default").
+    #[arg(long)]
+    pub group: Option<String>,
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// TLS and user.
+    #[command(flatten)]
+    pub papers: Papers,
+    /// Root of the configuration tree.
+    #[arg(long, default_value = "/", hide = true)]
+    pub config_root: PathBuf,
 }
 
 /// A duration as in configuration files.

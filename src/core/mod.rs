@@ -15,6 +15,7 @@ pub mod gate;
 pub mod health;
 pub mod history;
 pub mod invariants;
+pub mod migrate;
 pub mod overdue;
 pub mod plan;
 pub mod policy;

@@ -145,7 +145,7 @@ fn by_admin(op: AdminOp, reason: String) -> Result<Change, CliError> {
     Ok(Change { op, by: admin()?, reason })
 }
 
-fn admin() -> Result<String, CliError> {
+pub(super) fn admin() -> Result<String, CliError> {
     Ok(format!("an admin on {}", own_name()?))
 }
 

@@ -3,6 +3,7 @@
 mod agent;
 mod doctor;
 mod lock;
+mod migrate;
 mod reach;
 
 use std::{
@@ -41,6 +42,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Doctor { json, config_root, target } => {
             doctor::doctor(json, &target, &config_root).await
         }
+        Command::Migrate { from } => migrate::run(&from).await,
         Command::Windows(args) => {
             // Which place in a spread is this node's depends on the release: show the first.
             let here = windows::Here { root: Path::new("/"), now: clock::wall(), place: 0.0 };

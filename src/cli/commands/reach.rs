@@ -11,7 +11,10 @@ use crate::{
             etcd::{Access, EtcdStore},
         },
     },
-    cli::{args::Target, error::CliError},
+    cli::{
+        args::{Papers, Target},
+        error::CliError,
+    },
     core::{change::Change, history::Entry},
     dbus::agent::{LockDoc, StatusDoc},
 };
@@ -121,14 +124,19 @@ impl Reach {
 
 /// How the command line says that etcd is reached.
 pub fn access(target: &Target) -> Access {
+    given(&target.endpoint, &target.papers)
+}
+
+/// The same, for any endpoints.
+pub fn given(endpoints: &[String], papers: &Papers) -> Access {
     Access {
-        endpoints: target.endpoint.clone(),
+        endpoints: endpoints.to_vec(),
         timeout: TIMEOUT,
-        ca_file: target.cacert.clone(),
-        cert_file: target.cert.clone(),
-        key_file: target.key.clone(),
-        user: target.user.clone(),
-        password_file: target.password_file.clone(),
+        ca_file: papers.cacert.clone(),
+        cert_file: papers.cert.clone(),
+        key_file: papers.key.clone(),
+        user: papers.user.clone(),
+        password_file: papers.password_file.clone(),
     }
 }
 

@@ -95,6 +95,27 @@ impl Access {
         }
     }
 
+    /// Whether `url` can be reached so over plain HTTP, without the client library.
+    ///
+    /// # Errors
+    /// What does not go together, and what to do.
+    pub(in crate::adapters) fn goes_with(&self, url: &str) -> Result<(), String> {
+        self.check()?;
+        if scheme(url) == Some(Scheme::Https) {
+            self.papers(url).map_err(|failure| failure.what)?;
+        }
+        Ok(())
+    }
+
+    /// User and password, if there is a user.
+    ///
+    /// # Errors
+    /// When the password's file cannot be used.
+    pub(in crate::adapters) fn login(&self) -> Result<Option<(String, String)>, String> {
+        let both = self.user.as_ref().zip(self.password_file.as_ref());
+        both.map(|(user, file)| Ok((user.clone(), password(file)?))).transpose()
+    }
+
     /// What does not go together, and what to do.
     fn check(&self) -> Result<(), String> {
         let schemes: Vec<_> = self.endpoints.iter().filter_map(|url| scheme(url)).collect();

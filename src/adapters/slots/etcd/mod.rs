@@ -30,6 +30,7 @@ mod client;
 mod depart;
 mod failure;
 mod fleet;
+pub mod foreign;
 mod keys;
 mod ledger;
 mod look;

@@ -183,7 +183,7 @@ pub(super) fn said(problem: &Problem) -> String {
 
 /// A client for one server. Redirections are not followed, since a redirected POST becomes a GET;
 /// proxies of the environment are not asked, since a lock server is near.
-fn build(server: &Server) -> Result<Client, String> {
+pub(in crate::adapters) fn build(server: &Server) -> Result<Client, String> {
     // Whoever is first decides; everybody here decides alike.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut builder = Client::builder()
@@ -247,7 +247,7 @@ fn printable(text: &str) -> String {
 }
 
 /// The innermost error, which names the cause, and not the layers above it.
-fn cause(error: &reqwest::Error) -> String {
+pub(in crate::adapters) fn cause(error: &reqwest::Error) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();
     }
