@@ -38,7 +38,7 @@ pub struct GroupLook {
     /// Our ticket.
     pub own: Option<Place>,
     /// The ticket just before ours.
-    pub ahead: Option<Ticket>,
+    pub ahead: Option<Place>,
 }
 
 /// One look at every group of a waiter.
@@ -136,7 +136,7 @@ impl Look {
     /// With tickets in every queue: try, or wait for whoever is before us.
     fn turn(&self, waiting: Waiting<'_>) -> Step {
         let before_us = |(name, group): (&String, &GroupLook)| {
-            Some(Awaited::Ticket(name.clone(), group.ahead.as_ref()?.node.clone()))
+            Some(Awaited::Ticket(name.clone(), group.ahead.as_ref()?.ticket.node.clone()))
         };
         let ahead: Vec<Awaited> = self.groups.iter().filter_map(before_us).collect();
         if !ahead.is_empty() {
@@ -149,11 +149,11 @@ impl Look {
                 Ok(slots) if !group.settling => {
                     next.insert(name.clone(), slots);
                 }
-                Ok(_) | Err(_) => blocked.extend([
-                    Awaited::Slots(name.clone()),
-                    Awaited::Settle(name.clone()),
-                    Awaited::Halt(name.clone()),
-                ]),
+                Ok(_) | Err(_) => {
+                    blocked.extend([Awaited::Slots(name.clone()), Awaited::Settle(name.clone())]);
+                    // One that begins later is written into the semaphore, too.
+                    blocked.extend(group.halt_lasts.then(|| Awaited::Halt(name.clone())));
+                }
             }
         }
         if blocked.is_empty() { Step::Try(next) } else { Step::Wait(blocked) }
@@ -164,10 +164,10 @@ impl Look {
     #[must_use]
     pub fn views(&self) -> Views {
         let view = |group: &GroupLook| {
-            let own = group.own.as_ref().map(|place| place.ticket.clone());
+            let places = group.ahead.iter().chain(&group.own);
             SlotsView {
                 slots: group.effective(),
-                queue: group.ahead.clone().into_iter().chain(own).collect(),
+                queue: places.map(|place| place.ticket.clone()).collect(),
                 settling: group.settling,
             }
         };
@@ -213,7 +213,11 @@ mod tests {
     }
 
     fn place(create: i64) -> Place {
-        Place { ticket: Ticket::of(&claim("me")), create, changed: create, lease: LEASE }
+        place_of("me", create)
+    }
+
+    fn place_of(node: &str, create: i64) -> Place {
+        Place { ticket: Ticket::of(&claim(node)), create, changed: create, lease: LEASE }
     }
 
     fn head(slots: Slots) -> GroupLook {
@@ -235,11 +239,7 @@ mod tests {
     }
 
     fn waits_for(group: &str) -> Step {
-        Step::Wait(vec![
-            Awaited::Slots(group.into()),
-            Awaited::Settle(group.into()),
-            Awaited::Halt(group.into()),
-        ])
+        Step::Wait(vec![Awaited::Slots(group.into()), Awaited::Settle(group.into())])
     }
 
     fn halt(expires: Option<Timestamp>) -> Halt {
@@ -260,14 +260,15 @@ mod tests {
     fn a_halt_whose_time_is_over_is_gone_from_the_value_that_admits() {
         let timed = head(Slots::default().halted(halt(Some(Timestamp::UNIX_EPOCH))));
         let lasting = GroupLook { halt_lasts: true, ..timed.clone() };
-        assert_eq!(step([("g", lasting)]), waits_for("g"));
+        let Step::Wait(on) = step([("g", lasting)]) else { panic!("does not wait") };
+        assert!(on.contains(&Awaited::Halt("g".into())), "its end changes no semaphore");
         let Step::Try(next) = step([("g", timed)]) else { panic!("does not try") };
         assert_eq!(next["g"].halt, None);
     }
 
     #[test]
     fn who_is_not_the_head_everywhere_waits_for_the_tickets_before_and_for_nothing_else() {
-        let second = GroupLook { ahead: Some(Ticket::of(&claim("a"))), ..head(full()) };
+        let second = GroupLook { ahead: Some(place_of("a", 4)), ..head(full()) };
         let waits = Step::Wait(vec![Awaited::Ticket("g".into(), "a".into())]);
         assert_eq!(step([("g", second.clone())]), waits);
         assert_eq!(step([("f", head(full())), ("g", second)]), waits);

@@ -542,7 +542,7 @@ fn group_look(cast: &Cast, group: &Group, p: Proc) -> GroupLook {
         halt_lasts: false,
         token: 0,
         own: own.map(place),
-        ahead: ahead.map(|t| RealTicket::of(&claim(cast, t.proc))),
+        ahead: ahead.map(place),
     }
 }
 

@@ -343,12 +343,12 @@ async fn a_waiter_whose_connection_is_cut_watches_anew() {
     store.acquire(&claim("x"), |_| {}).await.unwrap();
     let waiter = start(etcd_store(&[proxy.url()]), claim("a"));
     for streams in 1..=3 {
-        eventually("the head watches slots and settle over a new stream", || async {
+        eventually("the head watches over a new stream", || async {
             let name = r#"grpc_server_started_total{grpc_method="Watch""#;
             let started = cluster.metric(0, name).await;
             let watched = cluster.metric(0, "etcd_debugging_mvcc_watcher_total").await;
             assert!(started <= f64::from(streams), "{started} streams after {streams} cuts");
-            (started >= f64::from(streams) && watched >= 2.0).then_some(())
+            (started >= f64::from(streams) && watched >= 1.0).then_some(())
         })
         .await;
         if streams < 3 {
@@ -363,7 +363,7 @@ async fn a_waiter_whose_connection_is_cut_watches_anew() {
 async fn a_hand_off_costs_the_same_however_long_the_queue_is() {
     for nodes in [10, 50] {
         let (requests, events) = cost_per_hand_off(nodes).await;
-        assert!(requests <= 7.0, "{requests} requests per hand-off with {nodes} nodes");
+        assert!(requests <= 3.5, "{requests} requests per hand-off with {nodes} nodes");
         assert!(events <= 3.0, "{events} events per hand-off with {nodes} nodes");
     }
 }
@@ -389,9 +389,9 @@ async fn cost_per_hand_off(nodes: u16) -> (f64, f64) {
             release(&store, &node).await;
         });
     }
-    eventually("everybody watches one key, and the head two", || async {
+    eventually("everybody watches one thing", || async {
         let watched = cluster.metric(0, "etcd_debugging_mvcc_watcher_total").await;
-        (watched >= f64::from(nodes) + 1.0).then_some(())
+        (watched >= f64::from(nodes)).then_some(())
     })
     .await;
     let counts = async || {

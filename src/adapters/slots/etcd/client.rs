@@ -114,6 +114,11 @@ impl Pool {
         self.call(Call::Read, |mut client| async move { client.member_list().await }).await
     }
 
+    /// For each attempt at one endpoint.
+    pub(super) fn timeout(&self) -> Duration {
+        self.access.timeout
+    }
+
     /// The endpoints, in the order they are configured in.
     pub(super) fn endpoints(&self) -> impl Iterator<Item = &str> {
         self.members.iter().map(|member| member.url.as_str())

@@ -77,7 +77,7 @@ impl EtcdStore {
             let held = read.0.held_by(node, nonce);
             let revision = answer.header().map_or(0, ResponseHeader::revision);
             let groups = [(group.to_owned(), read)].into();
-            return Ok(held.then_some(Seen { revision, groups }));
+            return Ok(held.then_some(Seen { revision, groups, also: Vec::new() }));
         }
         Err(StoreError::Unreachable { what: format!("the ticket of {node} never rests") })
     }

@@ -8,6 +8,20 @@ pub(super) struct Keys {
     prefix: String,
 }
 
+/// Keys that are watched together.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Range {
+    pub(super) from: String,
+    /// The last of them.
+    pub(super) last: String,
+}
+
+impl Range {
+    fn one(key: String) -> Self {
+        Self { from: key.clone(), last: key }
+    }
+}
+
 impl Keys {
     pub(super) fn new(prefix: &str) -> Self {
         Self { prefix: prefix.trim_end_matches('/').to_owned() }
@@ -46,6 +60,11 @@ impl Keys {
     /// The ticket of `node`, under a lease its waiter keeps alive.
     pub(super) fn ticket(&self, group: &str, node: &str) -> String {
         self.in_group(group, &format!("queue/{}", segment(node)))
+    }
+
+    /// The create revision of the ticket that was admitted last.
+    pub(super) fn served(&self, group: &str) -> String {
+        self.in_group(group, "served")
     }
 
     /// Written with the admission of `node` and deleted with it: its modification revision is the
@@ -90,12 +109,14 @@ impl Keys {
     }
 
     /// What a waiter waits for.
-    pub(super) fn awaited(&self, awaited: &Awaited) -> String {
+    pub(super) fn awaited(&self, awaited: &Awaited) -> Range {
         match awaited {
-            Awaited::Slots(group) => self.slots(group),
-            Awaited::Settle(group) => self.settle(group),
-            Awaited::Halt(group) => self.halt(group),
-            Awaited::Ticket(group, node) => self.ticket(group, node),
+            // Next to each other, and awaited together: one watch brings both.
+            Awaited::Slots(group) | Awaited::Settle(group) => {
+                Range { from: self.settle(group), last: self.slots(group) }
+            }
+            Awaited::Halt(group) => Range::one(self.halt(group)),
+            Awaited::Ticket(group, node) => Range::one(self.ticket(group, node)),
         }
     }
 
@@ -146,6 +167,22 @@ mod tests {
         assert!(keys.ticket("db", "ab").starts_with(&keys.queue("db")));
         assert_eq!(keys.group_of(&keys.ticket("db", "ab")), Some("db"));
         assert_eq!(keys.group_of(&keys.node("ab")), None);
+    }
+
+    #[test]
+    fn no_other_key_is_between_settle_time_and_slots() {
+        let keys = Keys::new("/p");
+        let Range { from, last } = keys.awaited(&Awaited::Slots("g".into()));
+        assert_eq!((from.as_str(), last.as_str()), ("/p/groups/g/settle", "/p/groups/g/slots"));
+        let others = [
+            keys.served("g"),
+            keys.halt("g"),
+            keys.ticket("g", "n"),
+            keys.holder("g", "n"),
+            keys.entry("g", 1),
+            keys.slots("h"),
+        ];
+        assert!(others.iter().all(|key| *key < from || *key > last));
     }
 
     #[test]

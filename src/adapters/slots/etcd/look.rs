@@ -1,100 +1,96 @@
 //! Reading a [`Look`] out of etcd, and keeping it true by what a watch brings. No I/O here.
 
-use etcd_client::{
-    GetOptions, GetResponse, KeyValue, ResponseHeader, SortOrder, SortTarget, TxnOp, TxnOpResponse,
-    TxnResponse,
-};
+use std::collections::BTreeMap;
+
+use etcd_client::{GetResponse, KeyValue, ResponseHeader, TxnOp, TxnOpResponse, TxnResponse};
 
 use super::keys::{self, Keys};
+use super::line::Line;
 use super::watch::Change;
 use crate::adapters::slots::{StoreError, parse_slots};
 use crate::core::slots::{Holder, Slots, Ticket};
 use crate::core::turn::{GroupLook, Look, Place};
 
-/// Reads a look takes of each group.
-const READS: usize = 6;
-
-/// What to read for a look. With the revision of our tickets the ones before them can be found;
-/// without, the two youngest are read: ours, when it was just made, and the one before.
-pub(super) fn ops(keys: &Keys, groups: &[String], node: &str, create: Option<i64>) -> Vec<TxnOp> {
-    let youngest = GetOptions::new()
-        .with_prefix()
-        .with_sort(SortTarget::Create, SortOrder::Descend)
-        .with_limit(2);
-    let before = match create {
-        Some(create) => youngest.with_max_create_revision(create - 1).with_limit(1),
-        None => youngest,
-    };
-    ops_with(keys, groups, node, &before)
+/// A look at some groups of a node: what to read for it, and how to understand the answer.
+pub(super) struct Reading<'a> {
+    keys: &'a Keys,
+    node: &'a str,
+    groups: Vec<(&'a str, Line)>,
 }
 
-/// What to read for a look where `before` finds the ticket that stands before ours.
-pub(super) fn ops_with(
-    keys: &Keys,
-    groups: &[String],
-    node: &str,
-    before: &GetOptions,
-) -> Vec<TxnOp> {
-    let reads = |group: &String| {
-        [
-            TxnOp::get(keys.slots(group), None),
-            TxnOp::get(keys.settle(group), None),
-            TxnOp::get(keys.halt(group), None),
-            TxnOp::get(keys.holder(group, node), None),
-            TxnOp::get(keys.ticket(group, node), None),
-            TxnOp::get(keys.queue(group), Some(before.clone())),
-        ]
-    };
-    groups.iter().flat_map(reads).collect()
-}
-
-/// The answer to [`ops`], which stand last in the transaction.
-///
-/// # Errors
-/// When a semaphore cannot be understood.
-pub(super) fn read(
-    keys: &Keys,
-    groups: &[String],
-    node: &str,
-    answer: &TxnResponse,
-) -> Result<Look, StoreError> {
-    let answers = answer.op_responses();
-    let reads: Vec<_> = answers.iter().filter_map(as_get).collect();
-    if reads.len() != groups.len() * READS {
-        return Err(incomplete(&keys.groups()));
+impl<'a> Reading<'a> {
+    pub(super) fn new(
+        keys: &'a Keys,
+        node: &'a str,
+        groups: impl Iterator<Item = (&'a str, Line)>,
+    ) -> Self {
+        Self { keys, node, groups: groups.collect() }
     }
-    let each = groups.iter().zip(reads.chunks_exact(READS));
-    let read = each.map(|(group, reads)| Ok((group.clone(), of_group(keys, group, node, reads)?)));
-    Ok(Look {
-        revision: answer.header().map_or(0, ResponseHeader::revision),
-        groups: read.collect::<Result<_, StoreError>>()?,
-    })
-}
 
-fn of_group(
-    keys: &Keys,
-    group: &str,
-    node: &str,
-    reads: &[&GetResponse],
-) -> Result<GroupLook, StoreError> {
-    let [slots, settle, halt, holder, own, before] = reads else {
-        return Err(incomplete(&keys.slots(group)));
-    };
-    let own_key = keys.ticket(group, node);
-    let (slots, revision) = semaphore(&keys.slots(group), slots)?;
-    Ok(GroupLook {
-        slots,
-        revision,
-        settling: !settle.kvs().is_empty(),
-        halt_lasts: !halt.kvs().is_empty(),
-        token: holder.kvs().first().map_or(0, KeyValue::mod_revision),
-        own: own.kvs().first().map(|kv| place(keys, group, kv)),
-        ahead: before
-            .kvs()
-            .iter()
-            .find(|kv| kv.key() != own_key.as_bytes())
-            .map(|kv| ticket(keys, group, kv)),
-    })
+    /// What to read.
+    pub(super) fn ops(&self) -> Vec<TxnOp> {
+        let of_group = |(group, line): &(&str, Line)| {
+            let one_each = self.each(group).map(|key| TxnOp::get(key, None));
+            one_each.into_iter().chain(line.reads(self.keys, group)).collect::<Vec<_>>()
+        };
+        self.groups.iter().flat_map(of_group).collect()
+    }
+
+    fn each(&self, group: &str) -> [String; 5] {
+        let Self { keys, node, .. } = self;
+        [
+            keys.slots(group),
+            keys.settle(group),
+            keys.halt(group),
+            keys.holder(group, node),
+            keys.ticket(group, node),
+        ]
+    }
+
+    /// The answer to [`Self::ops`], which stand last in the transaction. `None` when it takes a
+    /// search of the queue to tell who is before us.
+    ///
+    /// # Errors
+    /// When a semaphore cannot be understood.
+    pub(super) fn understand(&self, answer: &TxnResponse) -> Result<Option<Look>, StoreError> {
+        let answers = answer.op_responses();
+        let mut reads: Vec<_> = answers.iter().filter_map(as_get).collect();
+        let mut groups = BTreeMap::new();
+        for (group, line) in &self.groups {
+            let wanted = self.each(group).len() + line.reads(self.keys, group).len();
+            if reads.len() < wanted {
+                return Err(incomplete(&self.keys.slots(group)));
+            }
+            let rest = reads.split_off(wanted);
+            let Some(look) = self.of_group(group, line, &reads)? else { return Ok(None) };
+            groups.insert((*group).to_owned(), look);
+            reads = rest;
+        }
+        Ok(Some(Look { revision: answer.header().map_or(0, ResponseHeader::revision), groups }))
+    }
+
+    fn of_group(
+        &self,
+        group: &str,
+        line: &Line,
+        reads: &[&GetResponse],
+    ) -> Result<Option<GroupLook>, StoreError> {
+        let [slots, settle, halt, holder, own, queue @ ..] = reads else {
+            return Err(incomplete(&self.keys.slots(group)));
+        };
+        let own_key = self.keys.ticket(group, self.node);
+        let (slots, revision) = semaphore(&self.keys.slots(group), slots)?;
+        let Ok(ahead) = line.ahead(self.keys, group, &own_key, queue) else { return Ok(None) };
+        Ok(Some(GroupLook {
+            slots,
+            revision,
+            settling: !settle.kvs().is_empty(),
+            halt_lasts: !halt.kvs().is_empty(),
+            token: holder.kvs().first().map_or(0, KeyValue::mod_revision),
+            own: own.kvs().first().map(|kv| place(self.keys, group, kv)),
+            ahead,
+        }))
+    }
 }
 
 /// A look with `changes` made, or `None` when they can only be understood by another look.
@@ -116,7 +112,12 @@ pub(super) fn after(
             known.settling = change.value.is_some();
         } else if change.key == keys.halt(&group) {
             known.halt_lasts = change.value.is_some();
-        } else if change.value.is_none() {
+        } else if change.value.is_none()
+            && known
+                .ahead
+                .as_ref()
+                .is_some_and(|ahead| change.key == keys.ticket(&group, &ahead.ticket.node))
+        {
             return Ok(None);
         }
     }
@@ -251,9 +252,17 @@ mod tests {
 
     #[test]
     fn a_ticket_before_ours_that_is_renewed_is_no_news_and_one_that_goes_is() {
-        let change = |value| Change { key: keys().ticket("g", "a"), value, revision: 11 };
-        assert!(changes(look(full()), &[change(Some(vec![]))]).is_some());
-        assert_eq!(changes(look(full()), &[change(None)]), None);
+        let change = |node, value| Change { key: keys().ticket("g", node), value, revision: 11 };
+        let second = || {
+            let mut look = look(full());
+            let ticket = Ticket::of(&claim("a"));
+            let ahead = Place { ticket, create: 5, changed: 5, lease: 7 };
+            look.groups.get_mut("g").unwrap().ahead = Some(ahead);
+            look
+        };
+        assert!(changes(second(), &[change("a", Some(vec![]))]).is_some());
+        assert_eq!(changes(second(), &[change("a", None)]), None);
+        assert!(changes(second(), &[change("b", None)]).is_some(), "watched once, long gone");
     }
 
     #[test]

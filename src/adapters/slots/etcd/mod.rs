@@ -12,6 +12,7 @@ use etcd_client::{
 };
 
 pub use self::access::Access;
+use self::admitted::Admitted;
 use self::client::{Call, Pool};
 use self::failure::{Failure, Kind};
 use self::fleet::Alive;
@@ -26,6 +27,7 @@ use crate::core::history::{Entry, What};
 use crate::core::slots::{Holder, Refusal, Slots, SlotsView, Views};
 
 mod access;
+mod admitted;
 mod client;
 mod depart;
 mod failure;
@@ -33,6 +35,7 @@ mod fleet;
 pub mod foreign;
 mod keys;
 mod ledger;
+mod line;
 mod look;
 mod members;
 mod papers;
@@ -69,13 +72,26 @@ pub struct EtcdStore {
     alive: Arc<Alive>,
     ledger: Arc<Ledger>,
     in_doubt: Arc<depart::InDoubt>,
+    admitted: Arc<Admitted>,
 }
 
-/// The semaphores of some groups, as they count, read at one revision.
+/// The semaphores of some groups, as they count, at one revision.
+#[derive(Debug)]
 struct Seen {
     revision: i64,
     /// With the revision of each one's last change.
     groups: BTreeMap<String, (Slots, i64)>,
+    /// What else must still be so when they are changed.
+    also: Vec<Compare>,
+}
+
+/// What came of a change.
+enum Changed {
+    Yes,
+    /// There was nothing to change.
+    Nothing,
+    /// Somebody was faster.
+    Lost,
 }
 
 /// A key of a group.
@@ -101,6 +117,7 @@ impl EtcdStore {
             alive: Arc::default(),
             ledger: Arc::default(),
             in_doubt: Arc::default(),
+            admitted: Arc::default(),
         }
     }
 
@@ -210,7 +227,15 @@ impl EtcdStore {
                 (slots.without(node), Entry::own(What::Unlocked, holder, clock::wall()))
             }))
         };
-        self.change(groups, remove, Some((Keys::settle, settle))).await
+        let timed = Some((Keys::settle as Key, settle));
+        if let Some(seen) = self.admitted.take(&self.keys, groups, node, nonce) {
+            // Often nothing has changed since. Whatever came of it, the next read tells.
+            let tried = self.try_change(&seen, remove, timed).await;
+            if tried.is_ok_and(|outcome| matches!(outcome, Changed::Yes)) {
+                return Ok(());
+            }
+        }
+        self.change(groups, remove, timed).await
     }
 
     /// See [`super::SlotStore::view`].
@@ -290,26 +315,41 @@ impl EtcdStore {
         let mut doubts = 0;
         for _ in 0..ROUNDS {
             let seen = self.seen(groups).await?;
-            let mut edits = BTreeMap::new();
-            for (group, (slots, _)) in &seen.groups {
-                if let Some(edited) = edit(slots)? {
-                    edits.insert(group.clone(), edited);
-                }
-            }
-            if edits.is_empty() {
-                return Ok(());
-            }
-            match self.swap(&seen, &edits, timed).await {
-                Ok(answer) if answer.succeeded() => return Ok(()),
-                Ok(_) => backoff.pause().await,
-                Err(Failure { kind: Kind::LeaseGone, .. }) => self.ledger.forget(),
-                Err(failure) => match StoreError::from(failure) {
-                    StoreError::Unreachable { .. } if doubts < DOUBTS => doubts += 1,
-                    error => return Err(error),
-                },
+            match self.try_change(&seen, &edit, timed).await {
+                Ok(Changed::Yes | Changed::Nothing) => return Ok(()),
+                Ok(Changed::Lost) => backoff.pause().await,
+                Err(StoreError::Unreachable { .. }) if doubts < DOUBTS => doubts += 1,
+                Err(error) => return Err(error),
             }
         }
         Err(StoreError::Unreachable { what: format!("{} never rest", groups.join(", ")) })
+    }
+
+    /// Makes `edit` to what was `seen`, unless it changes nothing or that has changed since.
+    async fn try_change(
+        &self,
+        seen: &Seen,
+        edit: impl Fn(&Slots) -> Result<Option<Edited>, Refusal>,
+        timed: Option<(Key, Duration)>,
+    ) -> Result<Changed, StoreError> {
+        let mut edits = BTreeMap::new();
+        for (group, (slots, _)) in &seen.groups {
+            if let Some(edited) = edit(slots)? {
+                edits.insert(group.clone(), edited);
+            }
+        }
+        if edits.is_empty() {
+            return Ok(Changed::Nothing);
+        }
+        match self.swap(seen, &edits, timed).await {
+            Ok(answer) if answer.succeeded() => Ok(Changed::Yes),
+            Ok(_) => Ok(Changed::Lost),
+            Err(Failure { kind: Kind::LeaseGone, .. }) => {
+                self.ledger.forget();
+                Ok(Changed::Lost)
+            }
+            Err(failure) => Err(failure.into()),
+        }
     }
 
     async fn seen(&self, groups: &[String]) -> Result<Seen, StoreError> {
@@ -328,6 +368,7 @@ impl EtcdStore {
         Ok(Seen {
             revision: answer.header().map_or(0, etcd_client::ResponseHeader::revision),
             groups: read.collect::<Result<_, StoreError>>()?,
+            also: Vec::new(),
         })
     }
 
@@ -339,7 +380,7 @@ impl EtcdStore {
         timed: Option<(Key, Duration)>,
     ) -> Result<TxnResponse, Failure> {
         let history = self.ledger.lease(&self.pool).await?;
-        let (mut unchanged, mut ops) = (Vec::new(), Vec::new());
+        let (mut unchanged, mut ops) = (seen.also.clone(), Vec::new());
         for (group, (next, entry)) in edits {
             let Some((slots, revision)) = seen.groups.get(group) else { continue };
             let key = self.keys.slots(group);

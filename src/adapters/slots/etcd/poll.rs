@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use etcd_client::{Compare, CompareOp, GetOptions, PutOptions, SortOrder, SortTarget, Txn, TxnOp};
+use etcd_client::{Compare, CompareOp, GetOptions, PutOptions, Txn, TxnOp};
 use tokio::time::Instant;
 
 use super::client::Call;
 use super::failure::{Failure, Kind};
-use super::wait::{Backoff, absent, admission, revision_of};
+use super::line::Line;
+use super::look::Reading;
+use super::wait::{Backoff, absent, admission, dated_all, revision_of};
 use super::{DOUBTS, EtcdStore, ROUNDS, encode, look};
 use crate::adapters::slots::StoreError;
 use crate::adapters::slots::poll::Polled;
@@ -128,8 +130,8 @@ impl Poller<'_> {
         next: BTreeMap<String, Slots>,
         also: Vec<Compare>,
     ) -> Result<Tried, StoreError> {
-        let waited = self.since.elapsed();
-        let (mut guards, admit) = admission(self.store, look, self.claim, next, waited).await?;
+        let next = dated_all(next, self.claim, self.since.elapsed());
+        let (mut guards, admit) = admission(self.store, look, self.claim, &next).await?;
         guards.extend(also);
         match self.store.pool.txn(Call::Write, Txn::new().when(guards).and_then(admit)).await {
             Ok(answer) if answer.succeeded() => {
@@ -150,7 +152,7 @@ impl Poller<'_> {
         let lease = self.store.pool.grant(self.ttl).await?;
         let under = PutOptions::new().with_lease(lease);
         let put = TxnOp::put(key.as_str(), encode(&Ticket::of(self.claim))?, Some(under));
-        let ops: Vec<_> = [put].into_iter().chain(self.reads()).collect();
+        let ops: Vec<_> = [put].into_iter().chain(self.reading().ops()).collect();
         let answer = match self
             .store
             .pool
@@ -197,21 +199,17 @@ impl Poller<'_> {
     }
 
     async fn look(&self) -> Result<Look, StoreError> {
-        let reads: Vec<_> = self.reads().collect();
+        let reads = self.reading().ops();
         let answer = self.store.pool.txn(Call::Read, Txn::new().and_then(reads)).await?;
         self.read(&answer)
     }
 
-    /// Reads for a look whose "ticket before ours" is the first of all, if that is not ours.
-    fn reads(&self) -> impl Iterator<Item = TxnOp> {
-        let first = GetOptions::new()
-            .with_prefix()
-            .with_sort(SortTarget::Create, SortOrder::Ascend)
-            .with_limit(1);
-        look::ops_with(&self.store.keys, self.groups, &self.claim.node, &first).into_iter()
+    fn reading(&self) -> Reading<'_> {
+        let groups = self.groups.iter().map(|group| (group.as_str(), Line::First));
+        Reading::new(&self.store.keys, &self.claim.node, groups)
     }
 
     fn read(&self, answer: &etcd_client::TxnResponse) -> Result<Look, StoreError> {
-        look::read(&self.store.keys, self.groups, &self.claim.node, answer)
+        self.reading().understand(answer)?.ok_or_else(|| look::incomplete(self.group()))
     }
 }

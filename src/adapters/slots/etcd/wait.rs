@@ -3,7 +3,7 @@
 //! Safety comes from the transaction that admits us, fairness from the queue: tickets are ordered by
 //! the revision that created them, so whoever once was the head stays it while its ticket lives.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use etcd_client::{Compare, CompareOp, PutOptions, ResponseHeader, Txn, TxnOp, TxnResponse};
@@ -11,6 +11,9 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::client::Call;
 use super::failure::{Failure, Kind};
+use super::keys::Range;
+use super::line::Line;
+use super::look::Reading;
 use super::watch::{News, Watch};
 use super::{EtcdStore, encode};
 use super::{ledger, look};
@@ -18,7 +21,7 @@ use crate::adapters::clock;
 use crate::adapters::slots::{StoreError, Token, dated};
 use crate::core::history::{Entry, What};
 use crate::core::slots::{Holder, Slots, Ticket, Views};
-use crate::core::turn::{Look, Step, Waiting};
+use crate::core::turn::{Awaited, Look, Step, Waiting};
 
 /// Pauses while the store cannot be reached: doubled from the first to the last.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
@@ -56,6 +59,8 @@ enum Woken {
     Look(Box<Look>),
     /// Look again.
     Stale,
+    /// Look again: it may be our turn.
+    Next,
     /// Our ticket is gone with its lease.
     Dropped,
 }
@@ -74,6 +79,8 @@ struct Waiter<'a, F> {
     renew_at: Instant,
     /// Revision of our tickets, as far as we know.
     create: Option<i64>,
+    /// Where those stand, by group, as far as we know.
+    lines: BTreeMap<String, Line>,
 }
 
 /// See [`crate::adapters::slots::SlotStore::acquire`].
@@ -98,6 +105,7 @@ where
         in_doubt: false,
         renew_at: now,
         create: None,
+        lines: BTreeMap::new(),
     };
     let mut backoff = Backoff::retry();
     loop {
@@ -112,13 +120,17 @@ where
     }
 }
 
-impl<F: Fn(Result<Views, StoreError>)> Waiter<'_, F> {
+impl<'a, F: Fn(Result<Views, StoreError>)> Waiter<'a, F> {
     /// From wherever we are to the slots, or to the first trouble with the store.
     async fn run(&mut self, backoff: &mut Backoff) -> Result<Token, StoreError> {
         let keys = &self.store.keys;
         let mut conflict = Backoff::conflict();
         let mut watch: Option<Watch> = None;
-        let mut look = self.look().await?;
+        // Nothing of this claim is known to the store yet, in most cases.
+        let mut look = match self.lease {
+            None => self.join(self.first()).await?,
+            Some(_) => self.look().await?,
+        };
         loop {
             backoff.reset();
             self.tell(&look);
@@ -137,7 +149,7 @@ impl<F: Fn(Result<Views, StoreError>)> Waiter<'_, F> {
                     self.out().await?;
                     self.look().await?
                 }
-                Step::Join => self.join().await?,
+                Step::Join => self.join(Vec::new()).await?,
                 Step::Adopt => self.adopt(&look).await?,
                 Step::Try(next) => match self.enter(&look, next).await? {
                     Ok(token) => return Ok(token),
@@ -147,11 +159,13 @@ impl<F: Fn(Result<Views, StoreError>)> Waiter<'_, F> {
                     }
                 },
                 Step::Wait(on) => {
-                    let on: Vec<String> = on.iter().map(|awaited| keys.awaited(awaited)).collect();
+                    let on: BTreeSet<Range> =
+                        on.iter().map(|awaited| keys.awaited(awaited)).collect();
                     match self.wait(&mut watch, &on, look).await? {
                         Woken::Look(look) => *look,
                         Woken::Stale => self.look().await?,
-                        Woken::Dropped => self.join().await?,
+                        Woken::Next => self.next(&mut watch).await?,
+                        Woken::Dropped => self.join(Vec::new()).await?,
                     }
                 }
             };
@@ -162,28 +176,37 @@ impl<F: Fn(Result<Views, StoreError>)> Waiter<'_, F> {
         Waiting { claim: self.claim, lease: self.lease, quarantine: self.store.quarantine }
     }
 
-    /// Puts our tickets at the end of the queues, unless there are any.
-    async fn join(&mut self) -> Result<Look, StoreError> {
+    /// What must hold for tickets without a look before.
+    fn first(&self) -> Vec<Compare> {
+        let holder = |group: &String| absent(self.store.keys.holder(group, &self.claim.node));
+        self.groups.iter().map(holder).collect()
+    }
+
+    /// Puts our tickets at the end of the queues, unless there are any; then, and when not all of
+    /// `also` holds, it is no more than a look.
+    async fn join(&mut self, also: Vec<Compare>) -> Result<Look, StoreError> {
         self.call_back().await?;
-        // Asked for now, so that it is there when it is our turn.
-        self.store.ledger.lease(&self.store.pool).await?;
+        self.forget();
+        let store = self.store;
+        // The ledger's is asked for now, so that it is there when it is our turn.
+        let (history, lease) = tokio::join!(store.ledger.lease(&store.pool), self.lease());
+        history?;
+        let under = PutOptions::new().with_lease(lease?);
         let tickets: Vec<String> = self.tickets().collect();
         let value = encode(&Ticket::of(self.claim))?;
-        let under = PutOptions::new().with_lease(self.lease().await?);
         let puts =
             tickets.iter().map(|key| TxnOp::put(key.as_str(), value.clone(), Some(under.clone())));
-        let reads = look::ops(&self.store.keys, self.groups, &self.claim.node, None);
-        let ops: Vec<_> = puts.chain(reads).collect();
-        let none: Vec<_> = tickets.iter().map(|key| absent(key.as_str())).collect();
-        let put = self.write(Txn::new().when(none).and_then(ops)).await;
+        let reading = self.reading();
+        let ops: Vec<_> = puts.chain(reading.ops()).collect();
+        let none = tickets.iter().map(|key| absent(key.as_str()));
+        let txn = Txn::new().when(none.chain(also).collect::<Vec<_>>());
+        let put = self.write(txn.and_then(ops).or_else(reading.ops())).await;
         self.in_doubt = matches!(put, Err(Failure { kind: Kind::Unknown, .. }));
-        match put? {
-            Some(answer) if answer.succeeded() => {
-                self.create = Some(revision_of(&answer));
-                self.read(&answer)
-            }
-            _ => self.look().await,
+        let Some(answer) = put? else { return self.look().await };
+        if answer.succeeded() {
+            self.create = Some(revision_of(&answer));
         }
+        self.learn(&reading, &answer).await
     }
 
     /// Sees to it that tickets on their way cannot arrive any more. They would stand in the queue
@@ -219,12 +242,11 @@ impl<F: Fn(Result<Views, StoreError>)> Waiter<'_, F> {
         look: &Look,
         next: BTreeMap<String, Slots>,
     ) -> Result<Result<Token, Look>, StoreError> {
-        let (store, node) = (self.store, &self.claim.node);
-        let keys = &store.keys;
-        let waited = self.since.elapsed();
-        let (guards, admit) = admission(store, look, self.claim, next, waited).await?;
-        let again = look::ops(keys, self.groups, node, self.create);
-        let txn = Txn::new().when(guards).and_then(admit).or_else(again);
+        let store = self.store;
+        let next = dated_all(next, self.claim, self.since.elapsed());
+        let (guards, admit) = admission(store, look, self.claim, &next).await?;
+        let again = self.reading();
+        let txn = Txn::new().when(guards).and_then(admit).or_else(again.ops());
         let answer = match store.pool.txn(Call::Write, txn).await {
             Err(Failure { kind: Kind::LeaseGone, .. }) => {
                 store.ledger.forget();
@@ -233,27 +255,63 @@ impl<F: Fn(Result<Views, StoreError>)> Waiter<'_, F> {
             answer => answer?,
         };
         if answer.succeeded() {
-            return Ok(Ok(revision_of(&answer)));
+            let token = revision_of(&answer);
+            store.admitted.keep(next, token);
+            return Ok(Ok(token));
         }
-        self.read(&answer).map(Err)
+        self.learn(&again, &answer).await.map(Err)
     }
 
     /// Reads our groups, and with them who is before us.
     async fn look(&mut self) -> Result<Look, StoreError> {
         loop {
-            let ops = look::ops(&self.store.keys, self.groups, &self.claim.node, self.create);
-            let answer = self.store.pool.txn(Call::Read, Txn::new().and_then(ops)).await?;
-            let look = self.read(&answer)?;
-            let create = look.groups.values().find_map(|g| g.own.as_ref()).map(|own| own.create);
-            if create.is_none() || create == self.create {
+            let reading = self.reading();
+            let txn = Txn::new().and_then(reading.ops());
+            let answer = self.store.pool.txn(Call::Read, txn).await?;
+            if let Some(look) = self.understand(&reading, &answer)? {
                 return Ok(look);
             }
-            self.create = create;
         }
     }
 
-    fn read(&self, answer: &TxnResponse) -> Result<Look, StoreError> {
-        look::read(&self.store.keys, self.groups, &self.claim.node, answer)
+    /// The look in this answer, or another when that does not tell who is before us.
+    async fn learn(
+        &mut self,
+        reading: &Reading<'_>,
+        answer: &TxnResponse,
+    ) -> Result<Look, StoreError> {
+        match self.understand(reading, answer)? {
+            Some(look) => Ok(look),
+            None => self.look().await,
+        }
+    }
+
+    /// The look in this answer, which the next one builds on.
+    fn understand(
+        &mut self,
+        reading: &Reading<'_>,
+        answer: &TxnResponse,
+    ) -> Result<Option<Look>, StoreError> {
+        let look = reading.understand(answer)?;
+        let own =
+            |look: &Look| look.groups.values().find_map(|group| Some(group.own.as_ref()?.create));
+        let create = look.as_ref().and_then(own);
+        let known = create.is_none() || create == self.create;
+        self.create = create.or(self.create);
+        self.lines.clear();
+        let Some(look) = look.filter(|_| known) else { return Ok(None) };
+        if create.is_some() {
+            let lines = look.groups.iter().map(|(name, group)| (name.clone(), Line::after(group)));
+            self.lines = lines.collect();
+        }
+        Ok(Some(look))
+    }
+
+    fn reading(&self) -> Reading<'a> {
+        let unknown = self.create.map_or(Line::Youngest, Line::Before);
+        let line = |group: &String| self.lines.get(group).unwrap_or(&unknown).clone();
+        let groups = self.groups.iter().map(|group| (group.as_str(), line(group)));
+        Reading::new(&self.store.keys, &self.claim.node, groups)
     }
 
     fn tickets(&self) -> impl Iterator<Item = String> + '_ {
@@ -264,11 +322,13 @@ impl<F: Fn(Result<Views, StoreError>)> Waiter<'_, F> {
     async fn wait(
         &mut self,
         watch: &mut Option<Watch>,
-        on: &[String],
+        on: &BTreeSet<Range>,
         look: Look,
     ) -> Result<Woken, StoreError> {
-        let Some(open) = watch.as_mut().filter(|w| w.is_on(on)) else {
-            *watch = Some(Watch::open(&self.store.pool, on).await?);
+        let Some(open) = watch.as_mut().filter(|watch| watch.is_on(on)) else {
+            *watch = Some(Watch::on(&self.store.pool, on, watch.take()).await?);
+            // What changed between the look and the watch is not heard of, and what changed while
+            // it was opened may be heard of late.
             return Ok(Woken::Stale);
         };
         let look_again = Instant::now() + self.store.timing.look_again;
@@ -283,11 +343,22 @@ impl<F: Fn(Result<Views, StoreError>)> Waiter<'_, F> {
         }
     }
 
+    /// Looks again, and listens first to what the head of a queue waits for: if it is our turn, it is
+    /// often not over yet for whoever was before us.
+    async fn next(&mut self, watch: &mut Option<Watch>) -> Result<Look, StoreError> {
+        let slots = |group: &String| self.store.keys.awaited(&Awaited::Slots(group.clone()));
+        let on: BTreeSet<Range> = self.groups.iter().map(slots).collect();
+        if !watch.as_ref().is_some_and(|watch| watch.is_on(&on)) {
+            *watch = Some(Watch::on(&self.store.pool, &on, watch.take()).await?);
+        }
+        self.look().await
+    }
+
     fn hear(&self, news: News, watch: &mut Option<Watch>, look: Look) -> Result<Woken, StoreError> {
         match news {
             News::Changes(changes) => {
                 let after = look::after(look, &self.store.keys, self.claim, &changes)?;
-                Ok(after.map_or(Woken::Stale, |look| Woken::Look(Box::new(look))))
+                Ok(after.map_or(Woken::Next, |look| Woken::Look(Box::new(look))))
             }
             News::Lost(why) => {
                 tracing::debug!(why, "watch lost");
@@ -340,8 +411,14 @@ impl<F: Fn(Result<Views, StoreError>)> Waiter<'_, F> {
 
     /// No ticket of ours may block a queue.
     async fn out(&mut self) -> Result<(), StoreError> {
-        self.create = None;
+        self.forget();
         self.store.leave(self.groups, &self.claim.node, &self.claim.nonce).await.map(|_| ())
+    }
+
+    /// What was known of our tickets counts for no others.
+    fn forget(&mut self) {
+        self.create = None;
+        self.lines.clear();
     }
 
     fn tell(&mut self, look: &Look) {
@@ -353,35 +430,45 @@ impl<F: Fn(Result<Views, StoreError>)> Waiter<'_, F> {
     }
 }
 
+/// The values of an admission, dated: see [`dated`].
+pub(super) fn dated_all(
+    next: BTreeMap<String, Slots>,
+    claim: &Holder,
+    waited: Duration,
+) -> BTreeMap<String, Slots> {
+    next.into_iter().map(|(group, slots)| (group, dated(slots, claim, waited))).collect()
+}
+
 /// What must hold, and what to write, for `claim` to be admitted to these groups of a look as `next`.
 pub(super) async fn admission(
     store: &EtcdStore,
     look: &Look,
     claim: &Holder,
-    next: BTreeMap<String, Slots>,
-    waited: Duration,
+    next: &BTreeMap<String, Slots>,
 ) -> Result<(Vec<Compare>, Vec<TxnOp>), Failure> {
     let (keys, node) = (&store.keys, &claim.node);
     let history = store.ledger.lease(&store.pool).await?;
     let entry = Entry::own(What::Locked, claim, clock::wall());
     let (mut guards, mut admit) = (Vec::new(), Vec::new());
     for (group, slots) in next {
-        let Some(seen) = look.groups.get(&group) else { continue };
+        let Some(seen) = look.groups.get(group) else { continue };
         let create = seen.own.as_ref().map_or(0, |own| own.create);
-        let slots = dated(slots, claim, waited);
-        let ticket = keys.ticket(&group, node);
+        let ticket = keys.ticket(group, node);
         guards.extend([
-            Compare::mod_revision(keys.slots(&group), CompareOp::Equal, seen.revision),
-            absent(keys.settle(&group)),
+            Compare::mod_revision(keys.slots(group), CompareOp::Equal, seen.revision),
+            absent(keys.settle(group)),
             Compare::create_revision(ticket.as_str(), CompareOp::Equal, create),
         ]);
         let stamp = look.revision.max(seen.revision);
         admit.extend([
-            TxnOp::put(keys.slots(&group), encode(&slots)?, None),
-            TxnOp::put(keys.holder(&group, node), claim.nonce.as_str(), None),
+            TxnOp::put(keys.slots(group), encode(slots)?, None),
+            TxnOp::put(keys.holder(group, node), claim.nonce.as_str(), None),
             TxnOp::delete(ticket, None),
-            ledger::put(keys.entry(&group, stamp), &entry, history)?,
+            ledger::put(keys.entry(group, stamp), &entry, history)?,
         ]);
+        // Tells whoever is next that it is the first now.
+        admit
+            .extend((create > 0).then(|| TxnOp::put(keys.served(group), create.to_string(), None)));
     }
     Ok((guards, admit))
 }

@@ -1,9 +1,13 @@
 //! A watch on a few keys, over one stream.
 
-use etcd_client::{Client, Error, Event, EventType, WatchResponse, WatchStream};
+use std::collections::BTreeSet;
+
+use etcd_client::{Client, Error, Event, EventType, WatchOptions, WatchResponse, WatchStream};
+use tokio::time::timeout;
 
 use super::client::{Call, Pool};
 use super::failure::Failure;
+use super::keys::Range;
 
 /// A change to a watched key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,23 +27,66 @@ pub(super) enum News {
     Lost(String),
 }
 
+/// Ranges a stream may carry, with those that are of no interest any more.
+const MOST_RANGES: usize = 64;
+
 /// An open watch. Changes made after it was opened are seen; what was before must be read, and read
 /// *after* opening: etcd serves a watch that starts at a past revision only every 100 ms, so ours
-/// start at the present one.
+/// start at the present one, and one that changes while it is opened is past already.
 pub(super) struct Watch {
-    keys: Vec<String>,
+    ranges: BTreeSet<Range>,
     stream: WatchStream,
 }
 
 impl Watch {
-    /// Returns when etcd watches all of `keys`.
-    pub(super) async fn open(pool: &Pool, keys: &[String]) -> Result<Self, Failure> {
-        let stream = pool.call(Call::Read, |client| create(client, keys.to_vec())).await?;
-        Ok(Self { keys: keys.to_vec(), stream })
+    /// Returns when etcd watches all of `ranges`, over the stream of an `earlier` watch if there is
+    /// one.
+    pub(super) async fn on(
+        pool: &Pool,
+        ranges: &BTreeSet<Range>,
+        earlier: Option<Self>,
+    ) -> Result<Self, Failure> {
+        if let Some(mut watch) = earlier.filter(|watch| watch.has_room_for(ranges)) {
+            match timeout(pool.timeout(), watch.extend(ranges)).await {
+                Ok(Ok(())) => return Ok(watch),
+                Ok(Err(error)) => tracing::debug!(%error, "watch lost"),
+                Err(_late) => tracing::debug!("the watch is silent"),
+            }
+        }
+        pool.call(Call::Read, |client| create(client, ranges.clone())).await
     }
 
-    pub(super) fn is_on(&self, keys: &[String]) -> bool {
-        self.keys == keys
+    pub(super) fn is_on(&self, ranges: &BTreeSet<Range>) -> bool {
+        self.ranges.is_superset(ranges)
+    }
+
+    fn has_room_for(&self, ranges: &BTreeSet<Range>) -> bool {
+        self.ranges.len() + ranges.len() <= MOST_RANGES
+    }
+
+    async fn extend(&mut self, ranges: &BTreeSet<Range>) -> Result<(), Error> {
+        let new: Vec<Range> = ranges.difference(&self.ranges).cloned().collect();
+        for range in &new {
+            self.stream.watch(range.from.as_str(), range.options()).await?;
+        }
+        self.begun(new.len()).await?;
+        self.ranges.extend(new);
+        Ok(())
+    }
+
+    /// Returns when so many more ranges are watched. What else comes meanwhile is not kept.
+    async fn begun(&mut self, wanted: usize) -> Result<(), Error> {
+        let mut created = 0;
+        while created < wanted {
+            match self.stream.message().await? {
+                Some(answer) if answer.canceled() => {
+                    return Err(Error::WatchError(why_canceled(&answer)));
+                }
+                Some(answer) => created += usize::from(answer.created()),
+                None => return Err(Error::WatchError("the watch ended".to_owned())),
+            }
+        }
+        Ok(())
     }
 
     /// The next changes. May be dropped while it waits.
@@ -58,24 +105,22 @@ impl Watch {
     }
 }
 
-async fn create(mut client: Client, keys: Vec<String>) -> Result<WatchStream, Error> {
-    let wanted = keys.len();
-    let mut keys = keys.into_iter();
-    let mut stream = client.watch(keys.next().unwrap_or_default(), None).await?;
-    for key in keys {
-        stream.watch(key, None).await?;
+async fn create(mut client: Client, ranges: BTreeSet<Range>) -> Result<Watch, Error> {
+    let Some(first) = ranges.first() else {
+        return Err(Error::InvalidArgs("nothing to watch".to_owned()));
+    };
+    let stream = client.watch(first.from.as_str(), first.options()).await?;
+    let mut watch = Watch { ranges: BTreeSet::from([first.clone()]), stream };
+    watch.begun(1).await?;
+    watch.extend(&ranges).await?;
+    Ok(watch)
+}
+
+impl Range {
+    fn options(&self) -> Option<WatchOptions> {
+        let after = || format!("{}\0", self.last);
+        (self.from != self.last).then(|| WatchOptions::new().with_range(after()))
     }
-    let mut created = 0;
-    while created < wanted {
-        match stream.message().await? {
-            Some(answer) if answer.canceled() => {
-                return Err(Error::WatchError(why_canceled(&answer)));
-            }
-            Some(answer) => created += usize::from(answer.created()),
-            None => return Err(Error::WatchError("the watch ended".to_owned())),
-        }
-    }
-    Ok(stream)
 }
 
 fn change(event: &Event) -> Option<Change> {
