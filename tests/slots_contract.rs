@@ -118,6 +118,7 @@ contract! {
     groups::who_holds_only_a_part_gives_it_back_before_it_waits
     groups::a_settle_time_keeps_each_group_that_was_left
     groups::a_halt_for_a_while_ends_by_itself
+    groups::a_halt_for_a_while_holds_back_a_head_that_waits_already
     groups::what_happened_is_told_in_order
     groups::an_overdue_mark_is_made_once_and_only_on_this_very_holder
     groups::every_group_that_was_used_is_known

@@ -140,6 +140,24 @@ pub async fn a_halt_for_a_while_ends_by_itself(bench: Bench) {
     acquire(&lock, "a").await;
 }
 
+pub async fn a_halt_for_a_while_holds_back_a_head_that_waits_already(bench: Bench) {
+    let lock = bench.store();
+    acquire(&lock, "x").await;
+    let head = start(lock.clone(), claim("a"));
+    waits_in(&lock, "default", "a").await;
+    lock.admin(&halt_for(3600)).await.unwrap();
+    release(&lock, "x").await;
+    let next = start(bench.store(), claim("b"));
+    waits_in(&lock, "default", "b").await;
+    let halted = lock.view().await.unwrap().slots;
+    assert!(halted.halt.is_some() && halted.holders.is_empty(), "{halted:?}");
+    assert!(head.waits() && next.waits());
+    lock.admin(&AdminOp::Resume).await.unwrap();
+    head.token().await;
+    release(&lock, "a").await;
+    next.token().await;
+}
+
 pub async fn what_happened_is_told_in_order(bench: Bench) {
     let lock = bench.store();
     acquire(&lock, "a").await;

@@ -459,6 +459,8 @@ pub(super) async fn admission(
             absent(keys.settle(group)),
             Compare::create_revision(ticket.as_str(), CompareOp::Equal, create),
         ]);
+        // One that seems to be over may be one whose time was not heard of.
+        guards.extend(seen.slots.halt.is_some().then(|| absent(keys.halt(group))));
         let stamp = look.revision.max(seen.revision);
         admit.extend([
             TxnOp::put(keys.slots(group), encode(slots)?, None),
