@@ -34,8 +34,14 @@ impl Swap {
     }
 
     pub async fn read(&mut self) -> Result<()> {
-        self.client.get(self.key.as_str(), None).await?;
+        self.revision_of_etcd().await?;
         Ok(())
+    }
+
+    /// Grows with each write, whoever makes it.
+    pub async fn revision_of_etcd(&mut self) -> Result<i64> {
+        let read = self.client.get(self.key.as_str(), None).await?;
+        Ok(read.header().context("no header")?.revision())
     }
 }
 

@@ -10,8 +10,12 @@
 #[allow(clippy::unwrap_used, clippy::expect_used, reason = "written for tests")]
 #[path = "../../tests/support/etcd.rs"]
 mod etcd;
+mod fleetlock;
 mod floor;
 mod handoff;
+#[allow(dead_code, clippy::unwrap_used, reason = "written for tests")]
+#[path = "../../tests/support/hub.rs"]
+mod hub;
 mod latency;
 mod meter;
 mod ours;
@@ -30,9 +34,6 @@ use self::etcd::Cluster;
 use self::handoff::Plan;
 
 /// A way to take the one slot and to give it back, for one node.
-///
-/// A further kind of lock (`FleetLock` over HTTP, say) is measured by implementing this and adding it to
-/// [`latency::measure`] and [`handoff::measure`].
 trait Lock: Send + 'static {
     /// Returns when this node has the slot.
     fn acquire(&mut self) -> impl Future<Output = Result<()>> + Send;
@@ -51,7 +52,8 @@ async fn main() -> Result<()> {
     let quick = options.iter().any(|option| option == "--quick");
     raise_open_files()?;
     let cluster = Cluster::start(1).await;
-    println!("{}", report::latency(&latency::measure(&cluster).await?));
+    let latencies = latency::measure(&cluster).await?;
+    println!("{}", report::latency(&latencies));
     let mut rows = Vec::new();
     for plan in plans(quick) {
         rows.push(handoff::measure(&cluster, &plan).await?);

@@ -11,7 +11,7 @@ use lockkeeper::core::slots::Holder;
 use crate::Lock;
 
 /// As in the settings an agent ships with.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One node, with a connection of its own.
 pub struct Node {

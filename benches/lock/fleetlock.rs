@@ -1,0 +1,74 @@
+//! The lock over HTTP, as nodes that speak `FleetLock` use it: `lockkeeper-hub` on a thread of its own.
+
+use std::thread;
+
+use anyhow::{Result, bail};
+use lockkeeper::adapters::slots::SlotStore;
+use lockkeeper::adapters::slots::etcd::{Access, EtcdStore};
+use reqwest::StatusCode;
+
+use crate::Lock;
+use crate::hub::{RULES, serve};
+use crate::ours::REQUEST_TIMEOUT;
+
+/// Serves the semaphores in the etcd at `endpoint` until the end of the process; answers its URL.
+pub async fn hub(endpoint: &str) -> Result<String> {
+    let store = EtcdStore::new(&Access::open(&[endpoint.to_owned()], REQUEST_TIMEOUT), "/hub");
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (tell, told) = tokio::sync::oneshot::channel();
+    thread::spawn(move || {
+        runtime.block_on(async {
+            let _ = tell.send(serve(SlotStore::Etcd(store), RULES).await);
+            std::future::pending::<()>().await;
+        });
+    });
+    Ok(told.await?)
+}
+
+/// One node, over a kept connection.
+pub struct Client {
+    http: reqwest::Client,
+    url: String,
+    body: String,
+}
+
+impl Client {
+    pub fn new(url: &str, group: &str, node: &str) -> Result<Self> {
+        let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).build()?;
+        let body = format!(r#"{{"client_params":{{"id":"{node}","group":"{group}"}}}}"#);
+        Ok(Self { http, url: url.to_owned(), body })
+    }
+
+    /// Asks for a slot while another node has it.
+    pub async fn refused(&mut self) -> Result<()> {
+        match self.post("pre-reboot").await? {
+            StatusCode::CONFLICT => Ok(()),
+            status => bail!("a lock that somebody holds: {status}"),
+        }
+    }
+
+    async fn post(&self, what: &str) -> Result<StatusCode> {
+        let url = format!("{}/v1/{what}", self.url);
+        let request = self.http.post(url).header("fleet-lock-protocol", "true");
+        let answer = request.body(self.body.clone()).send().await?;
+        let status = answer.status();
+        answer.bytes().await?;
+        Ok(status)
+    }
+}
+
+impl Lock for Client {
+    async fn acquire(&mut self) -> Result<()> {
+        match self.post("pre-reboot").await? {
+            StatusCode::OK => Ok(()),
+            status => bail!("lock: {status}"),
+        }
+    }
+
+    async fn release(&mut self) -> Result<()> {
+        match self.post("steady-state").await? {
+            StatusCode::OK => Ok(()),
+            status => bail!("unlock: {status}"),
+        }
+    }
+}
