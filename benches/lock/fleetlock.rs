@@ -34,6 +34,8 @@ pub struct Client {
 
 impl Client {
     pub fn new(url: &str, group: &str, node: &str) -> Result<Self> {
+        // As the agent's own client does.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let http = reqwest::Client::builder().timeout(REQUEST_TIMEOUT).build()?;
         let body = format!(r#"{{"client_params":{{"id":"{node}","group":"{group}"}}}}"#);
         Ok(Self { http, url: url.to_owned(), body })
@@ -42,7 +44,7 @@ impl Client {
     /// Asks for a slot while another node has it.
     pub async fn refused(&mut self) -> Result<()> {
         match self.post("pre-reboot").await? {
-            StatusCode::CONFLICT => Ok(()),
+            StatusCode::LOCKED => Ok(()),
             status => bail!("a lock that somebody holds: {status}"),
         }
     }
