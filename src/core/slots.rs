@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 /// The group of the nodes that carry a member of etcd: one slot, whatever other groups they are in.
 pub const MEMBERS_GROUP: &str = "etcd-members";
 
-/// Groups a node may be in. etcd takes 128 operations in one transaction, and a look needs six a group.
+/// Groups a node may be in. etcd takes 128 operations in one transaction, and a look needs up to seven a group.
 pub const MOST_GROUPS: usize = 8;
 
 /// Whether a group may be called so: letters, digits, `.` and `-`.
