@@ -5,6 +5,7 @@ use std::thread;
 use anyhow::{Result, bail};
 use lockkeeper::adapters::slots::SlotStore;
 use lockkeeper::adapters::slots::etcd::{Access, EtcdStore};
+use lockkeeper::adapters::slots::fleetlock::wire;
 use reqwest::StatusCode;
 
 use crate::Lock;
@@ -43,14 +44,14 @@ impl Client {
 
     /// Asks for a slot while another node has it.
     pub async fn refused(&mut self) -> Result<()> {
-        match self.post("pre-reboot").await? {
+        match self.post(wire::PRE_REBOOT).await? {
             StatusCode::LOCKED => Ok(()),
             status => bail!("a lock that somebody holds: {status}"),
         }
     }
 
-    async fn post(&self, what: &str) -> Result<StatusCode> {
-        let url = format!("{}/v1/{what}", self.url);
+    async fn post(&self, path: &str) -> Result<StatusCode> {
+        let url = format!("{}{path}", self.url);
         let request = self.http.post(url).header("fleet-lock-protocol", "true");
         let answer = request.body(self.body.clone()).send().await?;
         let status = answer.status();
@@ -61,14 +62,14 @@ impl Client {
 
 impl Lock for Client {
     async fn acquire(&mut self) -> Result<()> {
-        match self.post("pre-reboot").await? {
+        match self.post(wire::PRE_REBOOT).await? {
             StatusCode::OK => Ok(()),
             status => bail!("lock: {status}"),
         }
     }
 
     async fn release(&mut self) -> Result<()> {
-        match self.post("steady-state").await? {
+        match self.post(wire::STEADY_STATE).await? {
             StatusCode::OK => Ok(()),
             status => bail!("unlock: {status}"),
         }
