@@ -348,10 +348,14 @@ impl<'a, F: Fn(Result<Views, StoreError>)> Waiter<'a, F> {
     async fn next(&mut self, watch: &mut Option<Watch>) -> Result<Look, StoreError> {
         let slots = |group: &String| self.store.keys.awaited(&Awaited::Slots(group.clone()));
         let on: BTreeSet<Range> = self.groups.iter().map(slots).collect();
-        if !watch.as_ref().is_some_and(|watch| watch.is_on(&on)) {
-            *watch = Some(Watch::on(&self.store.pool, &on, watch.take()).await?);
+        if watch.as_ref().is_some_and(|watch| watch.is_on(&on)) {
+            return self.look().await;
         }
-        self.look().await
+        let pool = &self.store.pool;
+        let (open, look) = tokio::join!(Watch::on(pool, &on, watch.take()), self.look());
+        let (open, look) = (watch.insert(open?), look?);
+        // What changed between the look and the watch is not heard of.
+        if open.follows(look.revision) { Ok(look) } else { self.look().await }
     }
 
     fn hear(&self, news: News, watch: &mut Option<Watch>, look: Look) -> Result<Woken, StoreError> {

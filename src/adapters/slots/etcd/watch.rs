@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use etcd_client::{Client, Error, Event, EventType, WatchOptions, WatchResponse, WatchStream};
+use etcd_client::{
+    Client, Error, Event, EventType, ResponseHeader, WatchOptions, WatchResponse, WatchStream,
+};
 use tokio::time::timeout;
 
 use super::client::{Call, Pool};
@@ -36,6 +38,8 @@ const MOST_RANGES: usize = 64;
 pub(super) struct Watch {
     ranges: BTreeSet<Range>,
     stream: WatchStream,
+    /// The newest revision that one of its ranges began after.
+    since: i64,
 }
 
 impl Watch {
@@ -60,6 +64,11 @@ impl Watch {
         self.ranges.is_superset(ranges)
     }
 
+    /// Whether it brings everything that changed after `revision`.
+    pub(super) fn follows(&self, revision: i64) -> bool {
+        self.since <= revision
+    }
+
     fn has_room_for(&self, ranges: &BTreeSet<Range>) -> bool {
         self.ranges.len() + ranges.len() <= MOST_RANGES
     }
@@ -82,7 +91,12 @@ impl Watch {
                 Some(answer) if answer.canceled() => {
                     return Err(Error::WatchError(why_canceled(&answer)));
                 }
-                Some(answer) => created += usize::from(answer.created()),
+                Some(answer) if answer.created() => {
+                    created += 1;
+                    let began = answer.header().map_or(i64::MAX, ResponseHeader::revision);
+                    self.since = self.since.max(began);
+                }
+                Some(_) => {}
                 None => return Err(Error::WatchError("the watch ended".to_owned())),
             }
         }
@@ -110,7 +124,7 @@ async fn create(mut client: Client, ranges: BTreeSet<Range>) -> Result<Watch, Er
         return Err(Error::InvalidArgs("nothing to watch".to_owned()));
     };
     let stream = client.watch(first.from.as_str(), first.options()).await?;
-    let mut watch = Watch { ranges: BTreeSet::from([first.clone()]), stream };
+    let mut watch = Watch { ranges: BTreeSet::from([first.clone()]), stream, since: 0 };
     watch.begun(1).await?;
     watch.extend(&ranges).await?;
     Ok(watch)
