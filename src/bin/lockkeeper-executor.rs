@@ -4,11 +4,13 @@ use std::{path::Path, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 use lockkeeper::{
-    adapters::{apt::Layout, systemd::Systemd},
+    adapters::{
+        apt::{Layout, plans::Way, transaction::Outcome},
+        systemd::Systemd,
+    },
     config,
     core::plan::PlanId,
-    dbus::executor::ApplyReport,
-    executor::{self, Context, apply, service},
+    executor::{self, Context, run, service},
     observe::logging,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,8 +43,15 @@ fn run(args: &[String]) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     match args[..] {
         [] => runtime.block_on(serve()),
-        ["run-apply", plan] => runtime.block_on(run_apply(PlanId::parse(plan)?)),
-        _ => bail!("usage: lockkeeper-executor [run-apply PLAN] (started by D-Bus and systemd)"),
+        [verb, plan] if verb == Way::There.verb() => {
+            runtime.block_on(transact(&PlanId::parse(plan)?, Way::There))
+        }
+        [verb, plan] if verb == Way::Back.verb() => {
+            runtime.block_on(transact(&PlanId::parse(plan)?, Way::Back))
+        }
+        _ => bail!(
+            "usage: lockkeeper-executor [run-apply PLAN | run-undo PLAN] (started by D-Bus and systemd)"
+        ),
     }
 }
 
@@ -70,11 +79,11 @@ fn ignored() -> Vec<String> {
     }
 }
 
-async fn run_apply(plan: PlanId) -> anyhow::Result<()> {
+async fn transact(plan: &PlanId, way: Way) -> anyhow::Result<()> {
     let layout = Layout::system(Path::new(executor::STATE));
-    match apply::run_apply(&layout, &plan).await? {
-        ApplyReport::Applied => Ok(()),
-        ApplyReport::Refused { reason } => bail!("plan {} is refused: {reason}", plan.short()),
-        ApplyReport::Failed { reason } => bail!("plan {} failed: {reason}", plan.short()),
+    match run::main(&layout, plan, way).await? {
+        Outcome::Complete => Ok(()),
+        Outcome::Refused { reason } => bail!("plan {} is refused: {reason}", plan.short()),
+        Outcome::Failed { reason } => bail!("plan {} failed: {reason}", plan.short()),
     }
 }

@@ -34,6 +34,24 @@ pub enum ApplyReport {
     },
 }
 
+/// Answer of `Undo`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome")]
+pub enum UndoReport {
+    /// The node has exactly the packages it had before.
+    Undone,
+    /// Nothing was changed: there is no way back, another package manager is at work, …
+    Impossible {
+        /// Why.
+        reason: String,
+    },
+    /// The system was, or may have been, changed, and is not as it was before.
+    Failed {
+        /// What is not.
+        reason: String,
+    },
+}
+
 /// Answer of `Reboot`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "outcome")]
@@ -63,6 +81,9 @@ pub trait Executor {
     /// Installs exactly a staged plan in a transient unit and waits for it; attaches to it when it
     /// runs already; answers again when it has ended: an [`ApplyReport`].
     fn apply(&self, plan: &str) -> zbus::Result<String>;
+    /// Goes back from a plan to exactly what was installed before, in a transient unit, as
+    /// [`Executor::apply`] does: an [`UndoReport`].
+    fn undo(&self, plan: &str) -> zbus::Result<String>;
     /// Is a reboot needed? An [`Evidence`].
     fn reboot_evidence(&self) -> zbus::Result<String>;
     /// Writes down durably what is running; replaces the last record.

@@ -22,8 +22,10 @@ pub mod evidence;
 pub mod reboot;
 pub mod record;
 pub mod restore;
+pub mod run;
 pub mod service;
 pub mod stage;
+pub mod undo;
 pub mod verify;
 
 mod look;

@@ -1,6 +1,6 @@
 //! The D-Bus service `org.lockkeeper1.Executor`: who may call, one verb of a kind at a time, gone when idle.
 
-use std::{fmt::Display, future::Future, sync::Arc, time::Duration};
+use std::{fmt::Display, future::Future, path::Path, sync::Arc, time::Duration};
 
 use serde::Serialize;
 use tokio::{
@@ -10,9 +10,17 @@ use tokio::{
 use tracing::{debug, info, warn};
 use zbus::{Connection, fdo, message::Header, proxy::CacheProperties};
 
-use super::{Context, apply, check, confirm, evidence, reboot, record, restore, stage, verify};
+use super::{
+    Context, apply, check, confirm, evidence, reboot, record, restore,
+    run::{self, Run},
+    stage, undo, verify,
+};
 use crate::{
-    adapters::{apt::AptError, node, systemd::boot},
+    adapters::{
+        apt::{AptError, plans::Way},
+        node,
+        systemd::boot,
+    },
     core::{health::HealthReport, plan::PlanId},
     dbus::{EXECUTOR_NAME, EXECUTOR_PATH, error::Error},
     observe::logging::chain,
@@ -138,6 +146,18 @@ impl Executor {
     }
 }
 
+impl Executor {
+    fn run<'a>(
+        &'a self,
+        bus: &'a Connection,
+        program: &'a Path,
+        id: &'a PlanId,
+        way: Way,
+    ) -> Run<'a> {
+        Run { layout: &self.context.layout, bus, program, id, way }
+    }
+}
+
 /// A plan id from outside.
 fn plan_id(text: &str) -> Result<PlanId, Error> {
     PlanId::parse(text).map_err(|error| Error::invalid(&error))
@@ -207,8 +227,21 @@ impl Executor {
         let _call = self.admit(bus, &header).await?;
         let plan = plan_id(plan)?;
         let _turn = self.packages.lock().await;
-        let program = done(apply::own_program())?;
-        json(&done(apply::apply(&self.context.layout, bus, &program, &plan).await)?)
+        let program = done(run::own_program())?;
+        json(&done(apply::apply(&self.run(bus, &program, &plan, Way::There)).await)?)
+    }
+
+    async fn undo(
+        &self,
+        plan: &str,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _call = self.admit(bus, &header).await?;
+        let plan = plan_id(plan)?;
+        let _turn = self.packages.lock().await;
+        let program = done(run::own_program())?;
+        json(&done(undo::undo(&self.run(bus, &program, &plan, Way::Back)).await)?)
     }
 
     async fn reboot_evidence(

@@ -3,12 +3,9 @@
 use std::{fs, time::Duration};
 
 use lockkeeper::{
-    adapters::apt::repository,
+    adapters::apt::{plans::Way, repository, transaction::Outcome},
     dbus::executor::ApplyReport,
-    executor::{
-        apply::{transact, verify_installed},
-        stage::stage,
-    },
+    executor::{apply::verify_installed, run::transact, stage::stage},
 };
 
 use crate::{
@@ -36,8 +33,8 @@ async fn a_staged_set_is_applied_without_archive_and_lists_after_the_archive_mov
     assert_eq!(versions, ["alpha ii 1.1", "beta ii 1:1.1", "delta ii 0.1", "gamma ii 1.1"]);
     assert!(verify_installed(&system.layout, &plan.id, false).await.unwrap().is_empty());
     // It has ended: asked again, it answers the same and does nothing.
-    let again = transact(&system.layout, &plan.id, Duration::ZERO).await.unwrap();
-    assert_eq!(again, ApplyReport::Applied);
+    let again = transact(&system.layout, &plan.id, Way::There, Duration::ZERO).await.unwrap();
+    assert_eq!(again, Outcome::Complete);
 }
 
 #[tokio::test]

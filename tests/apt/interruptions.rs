@@ -6,9 +6,13 @@ use std::{
 };
 
 use lockkeeper::{
-    adapters::apt::{plans, repository},
+    adapters::apt::{
+        plans::{self, Way},
+        repository,
+        transaction::Outcome,
+    },
     dbus::executor::ApplyReport,
-    executor::apply::transact,
+    executor::run::transact,
 };
 
 use crate::{
@@ -40,7 +44,7 @@ async fn an_unpacking_cut_off_by_a_power_cut_is_finished_offline_at_the_second_a
     drop(archive);
 
     // The first attempt: dpkg dies with its journal dirty.
-    plans::count_attempts(&system.layout, &plan.id, 1).unwrap();
+    plans::count_attempts(&system.layout, &plan.id, Way::There, 1).unwrap();
     let dir = system.layout.plan(&plan.id);
     let debs = plan.packages.iter().map(|package| repository::deb_path(&dir, package));
     let mut dpkg = quietly(system.dpkg().arg("--unpack").args(debs));
@@ -125,7 +129,7 @@ async fn another_package_manager_at_work_refuses_the_plan_and_is_named() {
 
     fs::write(system.root().join("go"), "go\n").unwrap();
     assert!(dpkg.wait().unwrap().success());
-    plans::forget_result(&system.layout, &plan.id).unwrap();
+    plans::forget_result(&system.layout, &plan.id, Way::There).unwrap();
     assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
 }
 
@@ -135,15 +139,15 @@ async fn a_plan_waits_for_another_package_manager_that_ends_in_time() {
     let plan = staged(&system).await;
     let mut dpkg = dpkg_at_work(&system).await;
     let go = system.root().join("go");
-    plans::count_attempts(&system.layout, &plan.id, 1).unwrap();
-    let transaction = transact(&system.layout, &plan.id, PATIENCE);
+    plans::count_attempts(&system.layout, &plan.id, Way::There, 1).unwrap();
+    let transaction = transact(&system.layout, &plan.id, Way::There, PATIENCE);
     let daily = system.root().join("var/lib/apt/daily_lock");
     let end = async {
         until("the transaction waits", || daily.exists()).await;
         tokio::task::spawn_blocking(move || fs::write(go, "go\n").unwrap()).await.unwrap();
     };
     let (report, ()) = tokio::join!(transaction, end);
-    assert_eq!(report.unwrap(), ApplyReport::Applied);
+    assert_eq!(report.unwrap(), Outcome::Complete);
     assert!(dpkg.wait().unwrap().success());
 }
 
@@ -162,7 +166,7 @@ async fn the_daily_jobs_of_apt_are_waited_for() {
 async fn a_second_attempt_that_cannot_go_on_has_failed_not_refused() {
     let (_archive, system) = updated();
     let plan = staged(&system).await;
-    plans::count_attempts(&system.layout, &plan.id, 1).unwrap();
+    plans::count_attempts(&system.layout, &plan.id, Way::There, 1).unwrap();
     fs::remove_dir_all(system.layout.plan(&plan.id).join("debs")).unwrap();
     let reason = failed(apply(&system, &plan.id).await);
     assert!(reason.contains("cannot be read"), "{reason}");

@@ -13,15 +13,22 @@ mod interruptions;
 mod staging;
 #[path = "../support/system.rs"]
 mod system;
+mod undoing;
 
 use std::{fs, path::Path, time::Duration};
 
 use archive::{Archive, Package};
 use lockkeeper::{
-    adapters::{apt::plans, clock},
+    adapters::{
+        apt::{
+            plans::{self, Way},
+            transaction::Outcome,
+        },
+        clock,
+    },
     core::plan::{PackageChange, Plan, PlanId},
-    dbus::executor::ApplyReport,
-    executor::{apply::transact, check::check, stage::stage},
+    dbus::executor::{ApplyReport, UndoReport},
+    executor::{check::check, run::transact, stage::stage},
 };
 use system::System;
 
@@ -48,9 +55,19 @@ async fn staged(system: &System) -> Plan {
 
 /// As the transient unit does it, after the attempt has been counted.
 async fn apply(system: &System, id: &PlanId) -> ApplyReport {
+    attempt(system, id, Way::There).await.into()
+}
+
+/// The same for the way back.
+async fn undo(system: &System, id: &PlanId) -> UndoReport {
+    attempt(system, id, Way::Back).await.into()
+}
+
+async fn attempt(system: &System, id: &PlanId, way: Way) -> Outcome {
     let layout = &system.layout;
-    plans::count_attempts(layout, id, plans::attempts(layout, id).unwrap() + 1).unwrap();
-    transact(layout, id, Duration::from_secs(1)).await.unwrap()
+    let before = plans::attempts(layout, id, way).unwrap();
+    plans::count_attempts(layout, id, way, before + 1).unwrap();
+    transact(layout, id, way, Duration::from_secs(1)).await.unwrap()
 }
 
 fn refused(report: ApplyReport) -> String {

@@ -54,6 +54,12 @@ impl Layout {
         self.plans().join(id.as_str())
     }
 
+    /// The folder of what leads back from a plan.
+    #[must_use]
+    pub fn back(&self, id: &PlanId) -> PathBuf {
+        self.plan(id).join("back")
+    }
+
     /// A path of the system looked after.
     #[must_use]
     pub fn at(&self, path: &str) -> PathBuf {

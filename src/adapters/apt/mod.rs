@@ -25,8 +25,10 @@ pub mod sources;
 pub mod space;
 pub mod stage;
 pub mod transaction;
+pub mod undo;
 pub mod uris;
 pub mod version;
+pub mod way_back;
 
 pub use error::AptError;
 pub use layout::Layout;

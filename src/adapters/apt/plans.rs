@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{AptError, Layout, durable, transaction::Outcome};
+use super::{AptError, Layout, durable, transaction::Outcome, way_back::WayBack};
 use crate::{
     adapters::state_file,
     core::plan::{Plan, PlanId},
@@ -27,6 +27,31 @@ struct Attempts {
 
 #[derive(Serialize, Deserialize)]
 struct Nothing {}
+
+/// Which of the two transactions of a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// To the plan.
+    There,
+    /// Back to what was before.
+    Back,
+}
+
+impl Way {
+    fn attempts(self) -> &'static str {
+        match self {
+            Self::There => "attempts.json",
+            Self::Back => "back-attempts.json",
+        }
+    }
+
+    fn result(self) -> &'static str {
+        match self {
+            Self::There => "result.json",
+            Self::Back => "back-result.json",
+        }
+    }
+}
 
 fn file(layout: &Layout, id: &PlanId, name: &str) -> PathBuf {
     layout.plan(id).join(name)
@@ -77,36 +102,59 @@ pub fn withdraw(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
     Ok(state_file::remove(&file(layout, id, "staged"))?)
 }
 
-/// How often the plan's transaction has been started.
-pub fn attempts(layout: &Layout, id: &PlanId) -> Result<u32, AptError> {
-    Ok(read::<Attempts>(&file(layout, id, "attempts.json"))?.map_or(0, |a| a.started))
+/// How often a transaction of the plan has been started.
+pub fn attempts(layout: &Layout, id: &PlanId, way: Way) -> Result<u32, AptError> {
+    Ok(read::<Attempts>(&file(layout, id, way.attempts()))?.map_or(0, |a| a.started))
 }
 
 /// Writes down how often it has been started, before it is.
-pub fn count_attempts(layout: &Layout, id: &PlanId, started: u32) -> Result<(), AptError> {
-    write(&file(layout, id, "attempts.json"), Attempts { started })
+pub fn count_attempts(
+    layout: &Layout,
+    id: &PlanId,
+    way: Way,
+    started: u32,
+) -> Result<(), AptError> {
+    write(&file(layout, id, way.attempts()), Attempts { started })
 }
 
 /// How the transaction ended, if it has.
-pub fn result(layout: &Layout, id: &PlanId) -> Result<Option<Outcome>, AptError> {
-    read(&file(layout, id, "result.json"))
+pub fn result(layout: &Layout, id: &PlanId, way: Way) -> Result<Option<Outcome>, AptError> {
+    read(&file(layout, id, way.result()))
 }
 
 /// Writes down how the transaction ended.
-pub fn set_result(layout: &Layout, id: &PlanId, outcome: &Outcome) -> Result<(), AptError> {
-    write(&file(layout, id, "result.json"), outcome)
+pub fn set_result(
+    layout: &Layout,
+    id: &PlanId,
+    way: Way,
+    outcome: &Outcome,
+) -> Result<(), AptError> {
+    write(&file(layout, id, way.result()), outcome)
 }
 
-/// Forgets an ended transaction, so that the plan can be applied afresh. The count goes first: cut
-/// off in between, the result still stands.
-pub fn forget_result(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
-    state_file::remove(&file(layout, id, "attempts.json"))?;
-    Ok(state_file::remove(&file(layout, id, "result.json"))?)
+/// Forgets an ended transaction, so that it can be made afresh. The count goes first: cut off in
+/// between, the result still stands.
+pub fn forget_result(layout: &Layout, id: &PlanId, way: Way) -> Result<(), AptError> {
+    state_file::remove(&file(layout, id, way.attempts()))?;
+    Ok(state_file::remove(&file(layout, id, way.result()))?)
 }
 
-/// Has the plan's transaction begun, and not ended?
+/// Has a transaction of the plan begun, and not ended?
 pub fn is_under_way(layout: &Layout, id: &PlanId) -> Result<bool, AptError> {
-    Ok(attempts(layout, id)? > 0 && result(layout, id)?.is_none())
+    let open = |way| -> Result<bool, AptError> {
+        Ok(attempts(layout, id, way)? > 0 && result(layout, id, way)?.is_none())
+    };
+    Ok(open(Way::There)? || open(Way::Back)?)
+}
+
+/// Writes down what leads back from a plan.
+pub fn set_way_back(layout: &Layout, id: &PlanId, back: &WayBack) -> Result<(), AptError> {
+    write(&file(layout, id, "back.json"), back)
+}
+
+/// What leads back from a plan, if it was staged.
+pub fn way_back(layout: &Layout, id: &PlanId) -> Result<Option<WayBack>, AptError> {
+    read(&file(layout, id, "back.json"))
 }
 
 /// Removes all plans but `keep`, and but those whose transaction is under way.

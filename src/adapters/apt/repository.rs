@@ -16,6 +16,56 @@ use super::{
 };
 use crate::core::plan::{PackageChange, Plan, PlanId, hex};
 
+/// A flat repository: of what a plan brings, or of what leads back from it.
+#[derive(Clone, Debug)]
+pub struct Repository {
+    /// The plan it is of.
+    id: PlanId,
+    dir: PathBuf,
+    packages: Vec<PackageChange>,
+}
+
+impl Repository {
+    /// The stage of a plan.
+    #[must_use]
+    pub fn stage(layout: &Layout, plan: &Plan) -> Self {
+        Self { id: plan.id.clone(), dir: layout.plan(&plan.id), packages: plan.packages.clone() }
+    }
+
+    /// What leads back from a plan: these packages, in their earlier versions.
+    #[must_use]
+    pub fn back(layout: &Layout, id: &PlanId, packages: Vec<PackageChange>) -> Self {
+        Self { id: id.clone(), dir: layout.back(id), packages }
+    }
+
+    /// The plan it is of.
+    #[must_use]
+    pub fn id(&self) -> &PlanId {
+        &self.id
+    }
+
+    /// Where it lies.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// What it holds.
+    #[must_use]
+    pub fn packages(&self) -> &[PackageChange] {
+        &self.packages
+    }
+
+    /// Syncs every archive, and the folders they are in.
+    pub fn sync(&self) -> Result<(), AptError> {
+        for package in &self.packages {
+            durable::sync(&deb_path(&self.dir, package))?;
+        }
+        durable::sync(&self.dir.join("debs"))?;
+        durable::sync(&self.dir)
+    }
+}
+
 /// The origin our pins speak of. Without a `Release` file that names one, no pin would match.
 const ORIGIN: &str = "lockkeeper";
 
@@ -30,11 +80,11 @@ fn deb_name(package: &PackageChange) -> String {
     format!("{}_{}.deb", package.name, package.arch)
 }
 
-/// Compares every archive with the plan: size and SHA-256.
-pub async fn verify(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
-    let (dir, plan) = (layout.plan(&plan.id), plan.clone());
+/// Compares every archive with what it should be: size and SHA-256.
+pub async fn verify(repository: &Repository) -> Result<(), AptError> {
+    let it = repository.clone();
     // Hashing a large stage takes seconds; the bus must be answered meanwhile.
-    let all = move || plan.packages.iter().try_for_each(|p| verify_deb(&dir, &plan.id, p));
+    let all = move || it.packages.iter().try_for_each(|p| verify_deb(&it.dir, &it.id, p));
     tokio::task::spawn_blocking(all).await.unwrap_or_else(|panic| {
         Err(AptError::Said { doing: "hashing the stage", said: panic.to_string() })
     })
@@ -51,26 +101,26 @@ fn verify_deb(dir: &Path, id: &PlanId, package: &PackageChange) -> Result<(), Ap
     Err(damaged(format!("{} does not have the digest of {}", deb_name(package), package.to)))
 }
 
-/// Writes index, pins and source of a stage whose archives have been verified, and lets apt read
-/// them.
-pub async fn build(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
-    let dir = layout.plan(&plan.id);
+/// Writes index, pins and source of a repository whose archives have been verified, and lets apt
+/// read them.
+pub async fn build(layout: &Layout, repository: &Repository) -> Result<(), AptError> {
+    let Repository { id, dir, packages } = repository;
     let mut index = String::new();
-    for package in &plan.packages {
-        let path = deb_path(&dir, package);
+    for package in packages {
+        let path = deb_path(dir, package);
         let control = apt_get::program(layout, "dpkg-deb").arg("-f").arg(&path).output().await?;
-        index.push_str(&stanza(plan, package, &control)?);
+        index.push_str(&stanza(id, package, &control)?);
     }
     durable::write(&dir.join("Packages"), &index)?;
     durable::write(&dir.join("Release"), &release(&index))?;
-    durable::write(&dir.join("prefs"), &preferences(plan))?;
-    durable::write(&dir.join("sources.list"), &source(&dir))?;
+    durable::write(&dir.join("prefs"), &preferences(packages))?;
+    durable::write(&dir.join("sources.list"), &source(dir))?;
     for folder in ["empty", "lists", "cache"] {
         durable::fresh_folder(&dir.join(folder))?;
     }
-    durable::sync(&dir)?;
+    durable::sync(dir)?;
     let update =
-        apt_get::with_stage(layout, &dir, "apt-get").args(["-qq", "--error-on=any", "update"]);
+        apt_get::with_stage(layout, dir, "apt-get").args(["-qq", "--error-on=any", "update"]);
     let done = update.finish().await?;
     if done.status.success() {
         return Ok(());
@@ -79,9 +129,9 @@ pub async fn build(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
     Err(AptError::Said { doing: "reading the stage's index", said })
 }
 
-/// What apt would do with the stage now, without network.
-pub async fn simulate(layout: &Layout, plan: &Plan) -> Result<Simulation, AptError> {
-    let simulate = apt_get::with_stage(layout, &layout.plan(&plan.id), "apt-get");
+/// What apt would do with the repository now, without network.
+pub async fn simulate(layout: &Layout, repository: &Repository) -> Result<Simulation, AptError> {
+    let simulate = apt_get::with_stage(layout, &repository.dir, "apt-get");
     let done = simulate.args(["-s", "upgrade", "--with-new-pkgs"]).finish().await?;
     if done.status.success() {
         return simulation::parse(&done.stdout);
@@ -95,6 +145,8 @@ pub fn clear(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
     super::plans::withdraw(layout, id)?;
     let dir = layout.plan(id);
     let parts = [
+        "back",
+        "back.json",
         "debs",
         "download",
         "Packages",
@@ -109,11 +161,11 @@ pub fn clear(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
 }
 
 /// A package's entry in `Packages`: its control data, and the plan's word for file, size and digest.
-fn stanza(plan: &Plan, package: &PackageChange, control: &str) -> Result<String, AptError> {
+fn stanza(id: &PlanId, package: &PackageChange, control: &str) -> Result<String, AptError> {
     let expected = (package.name.as_str(), package.arch.as_str(), package.to.as_str());
     if control::identity(control) != Some(expected) {
         let why = format!("{} is another package than the plan says", deb_name(package));
-        return Err(AptError::Damaged { id: plan.id.clone(), why });
+        return Err(AptError::Damaged { id: id.clone(), why });
     }
     Ok(format!(
         "{}\nFilename: debs/{}\nSize: {}\nSHA256: {}\n\n",
@@ -134,9 +186,9 @@ fn release(index: &str) -> String {
 }
 
 /// Nothing is a candidate but the plan's packages in the plan's versions.
-fn preferences(plan: &Plan) -> String {
+fn preferences(packages: &[PackageChange]) -> String {
     let mut text = format!("Package: *\nPin: release o={ORIGIN}\nPin-Priority: -1\n");
-    for package in &plan.packages {
+    for package in packages {
         // apt does not know `name:all` here.
         let arch = Some(&package.arch).filter(|arch| *arch != "all");
         let arch = arch.map(|arch| format!(":{arch}")).unwrap_or_default();
@@ -174,7 +226,7 @@ mod tests {
     #[test]
     fn pins_name_each_package_at_its_version_and_refuse_the_rest() {
         assert_eq!(
-            preferences(&plan()),
+            preferences(&plan().packages),
             "Package: *\nPin: release o=lockkeeper\nPin-Priority: -1\n\
              \nPackage: a\nPin: version 1\nPin-Priority: 1001\n\
              \nPackage: b:i386\nPin: version 2:1\nPin-Priority: 1001\n"
@@ -185,11 +237,11 @@ mod tests {
     fn an_index_entry_carries_the_plans_digest_and_refuses_another_package() {
         let plan = plan();
         let control = "Package: a\nArchitecture: all\nVersion: 1\nDescription: x\n y\n";
-        let entry = stanza(&plan, &plan.packages[0], control).unwrap();
+        let entry = stanza(&plan.id, &plan.packages[0], control).unwrap();
         let expected = format!("Filename: debs/a_all.deb\nSize: 7\nSHA256: {}\n\n", "0".repeat(64));
         assert!(entry.starts_with(control.trim_end()) && entry.ends_with(&expected), "{entry}");
         let other = control.replace("Version: 1", "Version: 3");
-        let error = stanza(&plan, &plan.packages[0], &other).unwrap_err();
+        let error = stanza(&plan.id, &plan.packages[0], &other).unwrap_err();
         assert!(matches!(error, AptError::Damaged { .. }), "{error:?}");
     }
 }

@@ -15,7 +15,8 @@ pub async fn resolve(layout: &Layout) -> Result<Option<Plan>, AptError> {
     if installs.is_empty() {
         return Ok(None);
     }
-    let files = uris(layout, &installs).await?;
+    let exact = installs.iter().map(|p| format!("{}:{}={}", p.name, p.arch, p.to));
+    let files = uris::look_up(layout, exact).await?;
     let packages = installs.iter().map(|install| change(install, &files));
     Ok(Plan::new(packages.collect::<Result<_, _>>()?))
 }
@@ -33,19 +34,6 @@ async fn simulate(layout: &Layout) -> Result<Vec<Install>, AptError> {
     }
     let said = format!("apt would remove {}", found.removes.join(", "));
     Err(AptError::Said { doing, said })
-}
-
-/// Asks for exactly what staging will download.
-async fn uris(layout: &Layout, installs: &[Install]) -> Result<Vec<Uri>, AptError> {
-    let exact = installs.iter().map(|p| format!("{}:{}={}", p.name, p.arch, p.to));
-    let print = apt_get::with_our_lists(layout, "apt-get")
-        .args(["-qq", "-o", "Acquire::ForceHash=SHA256", "--print-uris", "download"])
-        .args(exact);
-    let done = print.finish().await?;
-    if done.status.success() {
-        return uris::parse(&done.stdout);
-    }
-    Err(AptError::Said { doing: "looking up the digests", said: sources::complaint(done.said()) })
 }
 
 /// `name:arch=version`, which apt takes for one package and no other.

@@ -32,8 +32,12 @@ struct Growth {
 pub async fn check(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
     let shown = shown(layout, plan).await?;
     let growth = growth(plan, &shown, &installed::query(layout).await?);
+    // The earlier versions, which lead back, weigh about as much.
+    let earlier = plan.packages.iter().filter(|package| package.from.is_some());
+    let earlier: u64 = earlier.map(|package| package.size).sum();
+    let archives = plan.download_bytes().saturating_add(earlier);
     let mut needs = vec![
-        Need { path: layout.plans(), bytes: with_margin(plan.download_bytes()) },
+        Need { path: layout.plans(), bytes: with_margin(archives) },
         Need { path: layout.at("usr"), bytes: with_margin(growth.sum + growth.largest) },
     ];
     let kernels = plan.packages.iter().filter(|p| is_kernel(p)).count() as u64;
@@ -119,7 +123,7 @@ fn growth(plan: &Plan, shown: &str, installed: &[installed::Installed]) -> Growt
 }
 
 /// A package that carries a kernel (not a meta package that only names one).
-fn is_kernel(package: &PackageChange) -> bool {
+pub(super) fn is_kernel(package: &PackageChange) -> bool {
     let rest = package.name.strip_prefix("linux-image-");
     let rest = rest.map(|rest| rest.strip_prefix("unsigned-").unwrap_or(rest));
     rest.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))

@@ -8,8 +8,13 @@ use std::{
 };
 
 use super::{
-    AptError, Layout, apt_get, durable, plans, repository, resolve, simulation::Simulation,
-    sources, space,
+    AptError, Layout, apt_get, durable,
+    plans::{self, Way},
+    repository,
+    repository::Repository,
+    resolve,
+    simulation::Simulation,
+    sources, space, way_back,
 };
 use crate::{
     adapters::node,
@@ -21,14 +26,18 @@ use crate::{
 /// transaction is under way.
 pub async fn stage(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
     let plan = plans::load(layout, id)?;
-    let good = plans::is_staged(layout, id) && repository::verify(layout, &plan).await.is_ok();
+    let stage = Repository::stage(layout, &plan);
+    let good = plans::is_staged(layout, id)
+        && repository::verify(&stage).await.is_ok()
+        && way_back::is_secured(layout, &plan).await;
     if plans::is_under_way(layout, id)? {
         return if good { Ok(()) } else { Err(AptError::Busy(id.clone())) };
     }
     // Who stages it again means to try it again.
-    plans::forget_result(layout, id)?;
+    plans::forget_result(layout, id, Way::There)?;
+    plans::forget_result(layout, id, Way::Back)?;
     if good {
-        prove(layout, &plan).await?;
+        prove(layout, &stage).await?;
         return plans::prune(layout, id);
     }
     repository::clear(layout, id)?;
@@ -42,33 +51,38 @@ pub async fn stage(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
 
 async fn make(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
     space::check(layout, plan).await?;
-    download(layout, plan).await?;
-    repository::verify(layout, plan).await?;
-    prove(layout, plan).await?;
-    sync(&layout.plan(&plan.id), plan)?;
+    let stage = Repository::stage(layout, plan);
+    download(layout, &stage).await?;
+    repository::verify(&stage).await?;
+    prove(layout, &stage).await?;
+    stage.sync()?;
+    way_back::secure(layout, plan).await?;
     plans::publish(layout, &plan.id)
 }
 
 /// Makes apt show that the stage alone, without network, gives exactly the plan.
-async fn prove(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
-    repository::build(layout, plan).await?;
-    let simulation = repository::simulate(layout, plan).await?;
-    match difference(&plan.packages, &simulation) {
+async fn prove(layout: &Layout, stage: &Repository) -> Result<(), AptError> {
+    repository::build(layout, stage).await?;
+    let simulation = repository::simulate(layout, stage).await?;
+    match difference(stage.packages(), &simulation) {
         None => Ok(()),
-        Some(why) => Err(AptError::Differs { id: plan.id.clone(), why }),
+        Some(why) => Err(AptError::Differs { id: stage.id().clone(), why }),
     }
 }
 
-/// Downloads each archive of the plan, at its exact version, by the private lists.
+/// Downloads each archive of a repository, at its exact version, by the private lists.
 ///
 /// apt takes a file of the right size in the folder for the right one: the folder is fresh.
-async fn download(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
-    let dir = layout.plan(&plan.id);
+pub(super) async fn download(layout: &Layout, into: &Repository) -> Result<(), AptError> {
+    let dir = into.dir();
+    if into.packages().is_empty() {
+        return durable::fresh_folder(&dir.join("debs"));
+    }
     let (incoming, debs) = (dir.join("download"), dir.join("debs"));
     durable::fresh_folder(&incoming)?;
     durable::fresh_folder(&debs)?;
     give_to_sandbox(&incoming)?;
-    let exact = plan.packages.iter().map(resolve::exact_name);
+    let exact = into.packages().iter().map(resolve::exact_name);
     let download = apt_get::with_our_lists(layout, "apt-get")
         .args(["-qq", "download"])
         .args(exact)
@@ -78,8 +92,8 @@ async fn download(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
         return Err(failed(&incoming, done.said()));
     }
     let files = files_in(&incoming)?;
-    for package in &plan.packages {
-        take(&files, package, &repository::deb_path(&dir, package))?;
+    for package in into.packages() {
+        take(&files, package, &repository::deb_path(dir, package))?;
     }
     durable::remove(&incoming)
 }
@@ -96,14 +110,18 @@ fn give_to_sandbox(folder: &Path) -> Result<(), AptError> {
     chown(folder, node::user_id("_apt"), None).map_err(AptError::io("chown", folder))
 }
 
-fn files_in(folder: &Path) -> Result<Vec<PathBuf>, AptError> {
+pub(super) fn files_in(folder: &Path) -> Result<Vec<PathBuf>, AptError> {
     let entries = fs::read_dir(folder).map_err(AptError::io("read", folder))?;
     Ok(entries.flatten().map(|entry| entry.path()).collect())
 }
 
 /// Moves one package's archive to its place, as root's. Which file it is, apt's name tells; what is
 /// in it, its digest will.
-fn take(files: &[PathBuf], package: &PackageChange, place: &Path) -> Result<(), AptError> {
+pub(super) fn take(
+    files: &[PathBuf],
+    package: &PackageChange,
+    place: &Path,
+) -> Result<(), AptError> {
     let start = format!("{}_", package.name);
     let end = format!("_{}.deb", package.arch);
     let is_it = |path: &&PathBuf| {
@@ -118,14 +136,6 @@ fn take(files: &[PathBuf], package: &PackageChange, place: &Path) -> Result<(), 
         .and_then(|()| fs::set_permissions(file, fs::Permissions::from_mode(0o644)))
         .and_then(|()| fs::rename(file, place))
         .map_err(AptError::io("move", file))
-}
-
-fn sync(dir: &Path, plan: &Plan) -> Result<(), AptError> {
-    for package in &plan.packages {
-        durable::sync(&repository::deb_path(dir, package))?;
-    }
-    durable::sync(&dir.join("debs"))?;
-    durable::sync(dir)
 }
 
 /// How a simulation differs from a set of changes; `None` when it is exactly that set.

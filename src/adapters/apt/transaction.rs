@@ -13,24 +13,25 @@ use super::{
     locks::{self, DailyLock},
     plans, repair,
     repair::Snapshot,
-    repository,
+    repository::{self, Repository},
     simulation::Simulation,
     stage,
 };
 use crate::core::plan::{PackageChange, Plan, PlanId};
 
-/// How a transaction ended.
+/// How a transaction ended: the plan's own, or the way back from it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "outcome")]
 pub enum Outcome {
-    /// Every package of the plan is installed and configured.
-    Applied,
+    /// Every package is as it should be.
+    #[serde(alias = "applied")]
+    Complete,
     /// Nothing was changed.
     Refused {
         /// Why.
         reason: String,
     },
-    /// The system was, or may have been, changed, and the plan is not fully installed.
+    /// The system was, or may have been, changed, and is not as it should be.
     Failed {
         /// Why.
         reason: String,
@@ -59,7 +60,8 @@ pub async fn prepare(
     if !plans::is_staged(layout, id) {
         return Ok(Err(format!("plan {} is not staged", id.short())));
     }
-    repository::verify(layout, &plan).await?;
+    let stage = Repository::stage(layout, &plan);
+    repository::verify(&stage).await?;
     let lock = match locks::take(layout, lock_limit).await? {
         Ok(lock) => lock,
         Err(held) => return Ok(Err(held.text)),
@@ -68,8 +70,8 @@ pub async fn prepare(
     if repair::is_needed(layout).await? {
         repair::configure(layout, &log.file).await?;
     }
-    repository::build(layout, &plan).await?;
-    let simulation = repository::simulate(layout, &plan).await?;
+    repository::build(layout, &stage).await?;
+    let simulation = repository::simulate(layout, &stage).await?;
     if let Some(why) = surprise(&plan, &installed::query(layout).await?, simulation) {
         return Ok(Err(format!("the system has changed since staging: apt would go {why}")));
     }
@@ -83,8 +85,9 @@ const ROUNDS: u32 = 2;
 
 /// Installs. What apt's exit code says is no more than a hint.
 pub async fn install(layout: &Layout, ready: Ready) -> Result<Outcome, AptError> {
+    let stage = Repository::stage(layout, &ready.plan);
     for round in 1..=ROUNDS {
-        let upgrade = apt_get::with_stage(layout, &layout.plan(&ready.plan.id), "apt-get");
+        let upgrade = apt_get::with_stage(layout, stage.dir(), "apt-get");
         let upgrade = apt_get::for_real(upgrade).args(["upgrade", "--with-new-pkgs"]);
         let status = upgrade.run_apart(&ready.log.file).await?;
         if status.success() || repair::snapshot(layout).await? == ready.before {
@@ -92,7 +95,7 @@ pub async fn install(layout: &Layout, ready: Ready) -> Result<Outcome, AptError>
         }
         tracing::warn!(%status, round, "apt-get did not finish; finishing what can be");
         repair::configure(layout, &ready.log.file).await?;
-        let next = repository::simulate(layout, &ready.plan).await;
+        let next = repository::simulate(layout, &stage).await;
         if next.is_ok_and(|next| next.installs.is_empty()) {
             break;
         }
@@ -126,7 +129,7 @@ fn judge(lacks: Vec<String>, before: &Snapshot, after: &Snapshot, said: &str) ->
         wrong.push("dpkg was interrupted".to_owned());
     }
     if wrong.is_empty() {
-        return Outcome::Applied;
+        return Outcome::Complete;
     }
     if before == after {
         let reason = if said.is_empty() { "apt changed nothing" } else { said };
@@ -143,7 +146,7 @@ fn judge(lacks: Vec<String>, before: &Snapshot, after: &Snapshot, said: &str) ->
 const QUOTED: usize = 4;
 
 /// What apt and dpkg complained of: `E:` lines, and dpkg's errors with the line that explains them.
-fn reasons(log: &str) -> String {
+pub(super) fn reasons(log: &str) -> String {
     let mut said: Vec<String> = Vec::new();
     let mut lines = log.lines().peekable();
     while let Some(line) = lines.next() {
@@ -167,14 +170,14 @@ fn reasons(log: &str) -> String {
 
 /// What apt and dpkg print in one attempt, at the end of a file that keeps all attempts.
 #[derive(Debug)]
-struct Log {
+pub(super) struct Log {
     path: PathBuf,
-    file: File,
+    pub(super) file: File,
     start: usize,
 }
 
 impl Log {
-    fn open(path: PathBuf) -> Result<Self, AptError> {
+    pub(super) fn open(path: PathBuf) -> Result<Self, AptError> {
         let open = || {
             let file = File::options().create(true).append(true).open(&path)?;
             let start = usize::try_from(file.metadata()?.len()).unwrap_or(0);
@@ -184,7 +187,8 @@ impl Log {
         Ok(Self { path, file, start })
     }
 
-    fn read(&self) -> Result<String, AptError> {
+    /// What was printed in this attempt.
+    pub(super) fn read(&self) -> Result<String, AptError> {
         let text = fs::read(&self.path).map_err(AptError::io("read", &self.path))?;
         Ok(String::from_utf8_lossy(text.get(self.start..).unwrap_or_default()).into_owned())
     }
@@ -203,7 +207,7 @@ mod tests {
     fn complete_is_applied_whatever_else_was_broken_before() {
         let broken = snapshot(1, &["old 1 is half-configured"]);
         let after = snapshot(2, &["old 1 is half-configured"]);
-        assert_eq!(judge(vec![], &broken, &after, "old fails"), Outcome::Applied);
+        assert_eq!(judge(vec![], &broken, &after, "old fails"), Outcome::Complete);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What `apt-get --print-uris download` names: one file of an archive a line.
 
-use super::AptError;
+use super::{AptError, Layout, apt_get, sources};
 
 /// One file apt would download.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,21 @@ pub struct Uri {
     pub size: u64,
     /// SHA-256 in lower-case hex, if the source has one.
     pub sha256: Option<String>,
+}
+
+/// What apt would download for these `name:arch=version`, by the private lists.
+pub async fn look_up(
+    layout: &Layout,
+    exact: impl Iterator<Item = String>,
+) -> Result<Vec<Uri>, AptError> {
+    let print = apt_get::with_our_lists(layout, "apt-get")
+        .args(["-qq", "-o", "Acquire::ForceHash=SHA256", "--print-uris", "download"])
+        .args(exact);
+    let done = print.finish().await?;
+    if done.status.success() {
+        return parse(&done.stdout);
+    }
+    Err(AptError::Said { doing: "looking up the digests", said: sources::complaint(done.said()) })
 }
 
 /// Reads the lines `'URI' NAME_VERSION_ARCH.deb SIZE HASH:…`.
