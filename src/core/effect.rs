@@ -34,6 +34,8 @@ pub enum Effect {
     Record,
     /// Install exactly what was staged.
     Apply(PlanId),
+    /// Go back from a plan to exactly what was installed before.
+    Undo(PlanId),
     /// Is a reboot needed?
     ReadEvidence,
     /// Reboot, if this boot is still the running one.
@@ -63,6 +65,7 @@ impl Effect {
             Self::Drain => "drain",
             Self::Record => "record",
             Self::Apply(_) => "apply",
+            Self::Undo(_) => "undo",
             Self::ReadEvidence => "read-evidence",
             Self::Reboot(_) => "reboot",
             Self::Restore => "restore",

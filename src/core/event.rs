@@ -77,6 +77,12 @@ pub enum Outcome {
     ApplyRefused(String),
     /// `Apply` changed, or may have changed, the system, and is not complete.
     ApplyFailed(String),
+    /// `Undo`: the node has exactly the packages it had before.
+    Undone,
+    /// `Undo` changed nothing: there is no way back.
+    UndoImpossible(String),
+    /// `Undo` changed, or may have changed, the system, and is not complete.
+    UndoFailed(String),
     /// `ReadEvidence` looked.
     EvidenceRead(Evidence),
     /// `Reboot` was accepted: it happens now or later.
@@ -112,6 +118,9 @@ impl Outcome {
             Self::Applied => "applied",
             Self::ApplyRefused(_) => "apply-refused",
             Self::ApplyFailed(_) => "apply-failed",
+            Self::Undone => "undone",
+            Self::UndoImpossible(_) => "undo-impossible",
+            Self::UndoFailed(_) => "undo-failed",
             Self::EvidenceRead(_) => "evidence-read",
             Self::RebootAccepted => "reboot-accepted",
             Self::RebootRefused(_) => "reboot-refused",

@@ -34,6 +34,7 @@ pub fn wanted(state: &State) -> Option<Job> {
         reason: reasons.join(", "),
         always_reboot: state.request.is_some(),
         now: state.request.as_ref().is_some_and(|request| request.now),
+        undone: None,
     })
 }
 

@@ -18,6 +18,8 @@ use super::{
 
 /// Orders of one apply; each attaches to one that still runs.
 pub const MAX_APPLY_ORDERS: u32 = 10;
+/// Orders of one way back; each attaches to one that still runs.
+pub const MAX_UNDO_ORDERS: u32 = 10;
 /// Requests of one reboot.
 pub const MAX_REBOOT_REQUESTS: u32 = 5;
 
@@ -111,7 +113,11 @@ pub fn no_reboot_outside_window(step: &Step, policy: &Policy, now: Now) -> Check
 /// Disturbing effects are ordered only while a slot is held.
 pub fn disturbs_only_while_holding(step: &Step) -> Check {
     let disturbing = step.effects.iter().find(|(_, effect)| match effect {
-        Effect::Drain | Effect::Apply(_) | Effect::Reboot(_) | Effect::Restore => true,
+        Effect::Drain
+        | Effect::Apply(_)
+        | Effect::Undo(_)
+        | Effect::Reboot(_)
+        | Effect::Restore => true,
         Effect::Check
         | Effect::Stage(_)
         | Effect::Probe
@@ -141,11 +147,14 @@ pub fn supply_rests_while_holding(state: &State) -> Check {
     Ok(())
 }
 
-/// Attempts are bounded: applies and reboots of one cycle.
+/// Attempts are bounded: applies, ways back and reboots of one cycle.
 pub fn attempts_are_bounded(state: &State) -> Check {
     match &state.phase {
         Phase::Applying { orders, .. } if *orders > MAX_APPLY_ORDERS => {
             broken("attempts are bounded", format!("{orders} applies"))
+        }
+        Phase::Undoing { orders, .. } if *orders > MAX_UNDO_ORDERS => {
+            broken("attempts are bounded", format!("{orders} ways back"))
         }
         Phase::Rebooting { requests, .. } if *requests > MAX_REBOOT_REQUESTS => {
             broken("attempts are bounded", format!("{requests} reboot requests"))
@@ -154,13 +163,12 @@ pub fn attempts_are_bounded(state: &State) -> Check {
     }
 }
 
-/// An apply is never left before its end: `Applying` goes on only by an answer to its order, or on a
-/// resume in another boot (`answered` in both cases).
+/// An apply, or the way back from one, is never left before its end: it goes on only by an answer to
+/// its order, or on a resume in another boot (`answered` in both cases).
 pub fn apply_is_never_cancelled(before: &State, after: &State, answered: bool) -> Check {
-    let left = matches!(before.phase, Phase::Applying { .. })
-        && !matches!(after.phase, Phase::Applying { .. });
-    if left && !answered {
-        return broken("an apply is never cancelled", format!("applying → {}", after.phase.word()));
+    let (from, to) = (before.phase.word(), after.phase.word());
+    if ["applying", "undoing"].contains(&from) && from != to && !answered {
+        return broken("an apply is never cancelled", format!("{from} → {to}"));
     }
     Ok(())
 }
@@ -175,6 +183,33 @@ pub fn denied_is_never_applied(step: &Step, before: &State) -> Check {
         }
     }
     Ok(())
+}
+
+/// Only what failed is undone, once, and whoever was rolled back has halted the group.
+pub fn only_what_failed_is_undone(step: &Step) -> Check {
+    let promise = "only what failed is undone";
+    let undo = step.effects.iter().find_map(|(_, effect)| match effect {
+        Effect::Undo(plan) => Some(plan),
+        _ => None,
+    });
+    if let Some(plan) = undo.filter(|plan| !step.state.denied.contains_key(plan)) {
+        return broken(promise, format!("{} has not failed", plan.short()));
+    }
+    let again = step.state.phase.held().is_some_and(|job| job.undone.is_some());
+    if undo.is_some() && again {
+        return broken(promise, "twice");
+    }
+    match &step.state.phase {
+        Phase::Releasing { job, ended } => {
+            let whole = job.undone.as_ref().map(|undone| (undone.complete, undone.halted));
+            let right = match whole {
+                None => *ended != Ended::RolledBack,
+                Some((complete, halted)) => halted && (complete == (*ended == Ended::RolledBack)),
+            };
+            if right { Ok(()) } else { broken(promise, format!("{ended:?} after {whole:?}")) }
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Every wait has a reason.
@@ -203,5 +238,6 @@ pub fn step_keeps_promises(
     attempts_are_bounded(&step.state)?;
     apply_is_never_cancelled(before, &step.state, answered)?;
     denied_is_never_applied(step, before)?;
+    only_what_failed_is_undone(step)?;
     every_wait_has_a_reason(&super::explain::explain(&step.state, policy, now).verdict)
 }

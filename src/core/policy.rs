@@ -25,6 +25,8 @@ pub struct Policy {
     pub verify_settle: Duration,
     /// Not healthy after this long: the update failed.
     pub verify_timeout: Duration,
+    /// A failed plan is undone.
+    pub roll_back: bool,
     /// This node's id: its place in spreads comes from it.
     pub node: String,
     /// This node's host name, for people.

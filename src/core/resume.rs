@@ -34,7 +34,7 @@ pub fn resume(mut state: State, boot: &BootId, policy: &Policy, now: Now) -> Ste
             Phase::Releasing { job, ended: Ended::GaveBack }
         }
         same @ (Phase::Preflight { .. } | Phase::Draining { .. } | Phase::Recording { .. }) => same,
-        same @ Phase::Applying { .. } => same,
+        same @ (Phase::Applying { .. } | Phase::Undoing { .. }) => same,
         Phase::Rebooting { job, boot: old, reasons, .. } if old != *boot => {
             state.rebooted_for = reasons;
             Phase::Restoring { job }
@@ -64,7 +64,7 @@ pub fn resume(mut state: State, boot: &BootId, policy: &Policy, now: Now) -> Ste
     }
     let mut machine = Machine::new(state, policy, now);
     if rebooted {
-        machine.give_up_apply();
+        machine.give_up();
     }
     machine.advance();
     machine.into_step()

@@ -137,6 +137,19 @@ pub enum Phase {
         /// How the cycle ended.
         ended: Ended,
     },
+    /// Going back to the packages from before.
+    Undoing {
+        /// What for.
+        job: Job,
+        /// What failed.
+        cause: Cause,
+        /// In words.
+        reason: String,
+        /// The halt is published.
+        halted: bool,
+        /// How often the way back was ordered, counted up to the most it may be.
+        orders: u32,
+    },
     /// The update failed: the slot is kept and the group halted.
     Failed {
         /// What for.
@@ -163,6 +176,23 @@ pub struct Job {
     pub always_reboot: bool,
     /// Windows do not matter (an admin said now).
     pub now: bool,
+    /// The plan failed, and was to be undone.
+    #[serde(default)]
+    pub undone: Option<Undone>,
+}
+
+/// What became of a failed plan that was to be undone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Undone {
+    /// What had failed.
+    pub cause: Cause,
+    /// In words.
+    pub reason: String,
+    /// The node has exactly the packages it had before. Otherwise there was no way back, or it was
+    /// not gone to its end.
+    pub complete: bool,
+    /// The halt is published.
+    pub halted: bool,
 }
 
 /// How a cycle ended.
@@ -171,6 +201,8 @@ pub struct Job {
 pub enum Ended {
     /// Applied, rebooted if needed, healthy.
     Done,
+    /// The plan failed and was undone: healthy on what the node had before.
+    RolledBack,
     /// Given back before anything was changed.
     GaveBack,
 }
@@ -363,6 +395,7 @@ impl Phase {
             Self::Verifying { .. } => "verifying",
             Self::Confirming { .. } => "confirming",
             Self::Releasing { .. } => "releasing",
+            Self::Undoing { .. } => "undoing",
             Self::Failed { .. } => "failed",
         }
     }
@@ -382,6 +415,7 @@ impl Phase {
             | Self::Verifying { job, .. }
             | Self::Confirming { job }
             | Self::Releasing { job, .. }
+            | Self::Undoing { job, .. }
             | Self::Failed { job, .. } => Some(job),
         }
     }
@@ -403,6 +437,7 @@ impl Phase {
             | Self::Restoring { .. }
             | Self::Verifying { .. }
             | Self::Confirming { .. }
+            | Self::Undoing { .. }
             | Self::Failed { .. } => "down",
         }
     }

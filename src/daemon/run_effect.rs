@@ -29,7 +29,7 @@ use crate::{
     },
     dbus::{
         error::reply,
-        executor::{ApplyReport, CheckReport, ExecutorProxy, RebootReport},
+        executor::{ApplyReport, CheckReport, ExecutorProxy, RebootReport, UndoReport},
     },
     observe::logging::chain,
 };
@@ -115,11 +115,13 @@ impl Runner {
             Effect::Drain => self.spawn(word, id, drain(context, settings.drain.wait)),
             Effect::Record => self.spawn(word, id, record(context)),
             Effect::Apply(plan) => self.spawn(word, id, apply(context, plan)),
+            Effect::Undo(plan) => self.spawn(word, id, undo(context, plan)),
             Effect::ReadEvidence => self.spawn(word, id, evidence(context)),
             Effect::Reboot(boot) => self.spawn(word, id, reboot(context, boot.0)),
             Effect::Restore => self.spawn(word, id, restore(context, settings.verify.grace)),
             Effect::Verify(plan) => {
-                let failed = matches!(state.phase, Phase::Failed { .. });
+                let undone = state.phase.held().is_some_and(|job| job.undone.is_some());
+                let failed = undone || matches!(state.phase, Phase::Failed { .. });
                 self.spawn(word, id, verify(context, plan, failed));
             }
             Effect::Confirm(plan) => self.spawn(word, id, confirm(context, plan)),
@@ -278,6 +280,17 @@ async fn apply(context: Context, plan: PlanId) -> Answer {
         ApplyReport::Applied => Outcome::Applied,
         ApplyReport::Refused { reason } => Outcome::ApplyRefused(reason),
         ApplyReport::Failed { reason } => Outcome::ApplyFailed(reason),
+    })
+}
+
+/// No deadline either.
+async fn undo(context: Context, plan: PlanId) -> Answer {
+    let answer = context.executor().await?.undo(plan.as_str()).await;
+    let report: UndoReport = parse(&answer.map_err(|error| said(&error))?)?;
+    Ok(match report {
+        UndoReport::Undone => Outcome::Undone,
+        UndoReport::Impossible { reason } => Outcome::UndoImpossible(reason),
+        UndoReport::Failed { reason } => Outcome::UndoFailed(reason),
     })
 }
 

@@ -106,6 +106,10 @@ fn phase(phase: &Phase) -> String {
     let word = phase.word();
     match phase {
         Phase::Applying { orders, .. } => format!("{word} ({orders} ordered)"),
+        Phase::Undoing { orders, halted, .. } => {
+            let halted = if *halted { "halted" } else { "not halted" };
+            format!("{word} ({orders} ordered, {halted})")
+        }
         Phase::Rebooting { requests, .. } => format!("{word} ({requests} requested)"),
         Phase::Verifying { healthy_since: Some(_), .. } => format!("{word} (healthy)"),
         Phase::Verifying { failing, .. } if !failing.is_empty() => format!("{word} (failing)"),

@@ -127,7 +127,7 @@ fn without_counters(step: &Step) -> (State, Vec<&'static str>) {
         *id = EffectId(0);
     }
     match &mut state.phase {
-        Phase::Applying { orders, .. } => *orders = 0,
+        Phase::Applying { orders, .. } | Phase::Undoing { orders, .. } => *orders = 0,
         Phase::Rebooting { requests, .. } => *requests = 0,
         _ => {}
     }

@@ -7,7 +7,9 @@ use lockkeeper::core::{
     health::Evidence,
     plan::PlanId,
     policy::Policy,
-    state::{Cause, Denied, Ended, HoldOff, Job, Phase, Request, Staged, State, SupplyTask, Task},
+    state::{
+        Cause, Denied, Ended, HoldOff, Job, Phase, Request, Staged, State, SupplyTask, Task, Undone,
+    },
     time::{Mono, Now},
     verdict::Verdict,
 };
@@ -86,6 +88,22 @@ fn verifying(healthy_since: Option<u64>) -> Phase {
     Phase::Verifying { job: p(), healthy_since: healthy_since.map(Mono), failing: Vec::new() }
 }
 
+/// A plan that has failed is denied.
+fn denied_here(mut state: State) -> State {
+    state.denied = denied(plan(0).id);
+    state
+}
+
+fn undoing(halted: bool, orders: u32) -> Phase {
+    let reason = "web.service is failed".to_owned();
+    Phase::Undoing { job: p(), cause: Cause::Health, reason, halted, orders }
+}
+
+fn undone(complete: bool, halted: bool) -> Job {
+    let reason = "web.service is failed".to_owned();
+    Job { undone: Some(Undone { cause: Cause::Health, reason, complete, halted }), ..p() }
+}
+
 fn failed(cause: Cause, halted: bool, healthy_since: Option<u64>) -> Phase {
     let reason = "web.service is failed".to_owned();
     Phase::Failed { job: p(), cause, reason, halted, healthy_since: healthy_since.map(Mono) }
@@ -114,7 +132,10 @@ fn hold_off(until: u64) -> Option<HoldOff> {
 
 /// Every row, in the order of the cycle.
 pub fn all() -> Vec<Situation> {
-    [supply(), waits(), queue(), held(), reboots(), ends()].into_iter().flatten().collect()
+    [supply(), waits(), queue(), held(), reboots(), ends(), failures()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 fn supply() -> Vec<Situation> {
@@ -264,6 +285,43 @@ fn ends() -> Vec<Situation> {
         row("releasing, done", releasing(Ended::Done)),
         row("releasing, done, reboot asked for", asked_done),
         row("releasing, gave back", releasing(Ended::GaveBack)),
+    ]
+}
+
+fn failures() -> Vec<Situation> {
+    let failed_after = |job, halted| {
+        let reason = "web.service is failed".to_owned();
+        Phase::Failed { job, cause: Cause::Health, reason, halted, healthy_since: None }
+    };
+    let stay =
+        |row: Situation| Situation { policy: Policy { roll_back: false, ..row.policy }, ..row };
+    let mut overdue = in_phase(Phase::Verifying {
+        job: undone(true, true),
+        healthy_since: None,
+        failing: Vec::new(),
+    });
+    overdue.entered = now(NIGHT - 600, MONO - 600_000);
+    let releasing = |job, ended| in_phase(Phase::Releasing { job, ended });
+    let rows = vec![
+        row("undoing, first order", in_phase(undoing(true, 1))),
+        row("undoing, group not halted yet", in_phase(undoing(false, 1))),
+        row("undoing, tenth order", in_phase_after(9, undoing(true, 10))),
+        row("undone, deciding", in_phase(Phase::Deciding { job: undone(true, true) })),
+        row("undone, not healthy for ten minutes", overdue),
+        row("undone, confirming", in_phase(Phase::Confirming { job: undone(true, true) })),
+        row("undone, group not halted, confirming", {
+            in_phase(Phase::Confirming { job: undone(true, false) })
+        }),
+        row("not undone, confirming", in_phase(Phase::Confirming { job: undone(false, true) })),
+        row("releasing, rolled back", releasing(undone(true, true), Ended::RolledBack)),
+        row("undone, group not halted yet", in_phase(failed_after(undone(true, false), false))),
+        row("not undone, group halted", in_phase(failed_after(undone(false, true), true))),
+        stay(row("failed, group not halted, to stay so", {
+            in_phase(failed(Cause::Health, false, None))
+        })),
+        row("failed to reboot, group not halted yet", {
+            in_phase(failed(Cause::Reboot, false, None))
+        }),
         row("failed, group not halted yet", in_phase(failed(Cause::Health, false, None))),
         row("failed to apply, group halted", in_phase(failed(Cause::Apply, true, None))),
         row("failed, not healthy, group halted", in_phase(failed(Cause::Health, true, None))),
@@ -271,5 +329,7 @@ fn ends() -> Vec<Situation> {
         row("failed to reboot, healthy for 30 s", {
             in_phase(failed(Cause::Reboot, true, Some(MONO - 30_000)))
         }),
-    ]
+    ];
+    let deny = |row: Situation| Situation { state: denied_here(row.state), ..row };
+    rows.into_iter().map(deny).collect()
 }

@@ -160,6 +160,13 @@ fn phase_cases() -> Vec<Case> {
         halted,
         healthy_since: None,
     };
+    let undoing = Phase::Undoing {
+        job: p(),
+        cause: Cause::Health,
+        reason: "web.service is failed".to_owned(),
+        halted: true,
+        orders: 1,
+    };
     let rebooting = Phase::Rebooting {
         job: p(),
         boot: boot(1),
@@ -184,6 +191,7 @@ fn phase_cases() -> Vec<Case> {
             "slot back",
             Phase::Releasing { job: p(), ended: lockkeeper::core::state::Ended::Done },
         ),
+        case("undoing", "web.service", undoing),
         case("failed", "is being halted", failed(false)),
         case("failed", "is halted", failed(true)),
     ]
@@ -223,7 +231,13 @@ fn what_else_an_admin_should_know_is_said_beside_the_verdict() {
     let mut retrying = running(
         staged(open()),
         Phase::Releasing {
-            job: Job { plan: None, reason: String::new(), always_reboot: false, now: false },
+            job: Job {
+                plan: None,
+                reason: String::new(),
+                always_reboot: false,
+                now: false,
+                undone: None,
+            },
             ended: lockkeeper::core::state::Ended::Done,
         },
     );

@@ -155,6 +155,24 @@ fn a_failure_that_does_not_halt_the_group_is_found() {
 }
 
 #[test]
+fn a_slot_given_back_after_a_roll_back_before_the_group_is_halted_is_found() {
+    let wrong = rules(|state, policy, now, event| {
+        let mut state = state.clone();
+        if let Phase::Confirming { job } = &mut state.phase
+            && let Some(undone) = &mut job.undone
+        {
+            undone.halted = true;
+        }
+        step(&state, policy, now, event)
+    });
+    // The halt is lost; then the second node tries the bad release, too.
+    let luck = Luck { lost_answers: true, ..Luck::default() };
+    let scope = Scope { nodes: 2, releases: releases(false, true), luck, ..Scope::default() };
+    let found = found_out(wrong, &Scope { budget: 1, ..scope });
+    assert!(found.contains("bad release"), "{found}");
+}
+
+#[test]
 fn a_store_that_admits_more_than_max_is_found() {
     fn generous(slots: &Slots, claim: &Holder) -> Result<Slots, Refusal> {
         let admitted = Slots { max: u32::MAX, ..slots.clone() }.admit(claim, 0)?;

@@ -26,6 +26,8 @@ pub struct Scope {
     pub luck: Luck,
     pub budget: u8,
     pub supply: bool,
+    /// A failed release is undone.
+    pub roll_back: bool,
     /// The end is looked for from every one in so many states.
     pub sample: u64,
 }
@@ -42,6 +44,7 @@ impl Default for Scope {
             luck: Luck::default(),
             budget: 0,
             supply: false,
+            roll_back: true,
             sample: 1,
         }
     }
@@ -62,8 +65,8 @@ pub fn asked() -> State {
     state
 }
 
-fn policies(n: usize) -> [Policy; 3] {
-    let nightly = Policy { verify_settle: Duration::ZERO, ..policy(&name(n)) };
+fn policies(n: usize, roll_back: bool) -> [Policy; 3] {
+    let nightly = Policy { verify_settle: Duration::ZERO, roll_back, ..policy(&name(n)) };
     let off = Policy { act: false, ..nightly.clone() };
     let always = Policy { schedule: Schedule::default(), ..nightly.clone() };
     [nightly, off, always]
@@ -74,7 +77,7 @@ pub fn search(scope: &Scope, rules: Rules) -> Found {
     let setup = Setup {
         rules,
         releases: scope.releases.clone(),
-        policies: (0..scope.nodes).map(policies).collect(),
+        policies: (0..scope.nodes).map(|n| policies(n, scope.roll_back)).collect(),
         supply: scope.supply,
         finite: true,
         audit: |_, _, _| Ok(()),
@@ -135,10 +138,14 @@ fn one_node_checks_and_stages_for_itself() {
 
 #[test]
 fn one_node_with_a_bad_release_keeps_its_slot_and_halts() {
-    holds(
-        "one node, bad",
-        Scope { releases: bad(), luck: mishaps(), budget: 3, ..Scope::default() },
-    );
+    let scope = Scope { releases: bad(), roll_back: false, ..Scope::default() };
+    holds("one node, bad, stays", Scope { luck: mishaps(), budget: 3, ..scope });
+}
+
+#[test]
+fn one_node_with_a_bad_release_goes_back_and_halts() {
+    let scope = Scope { releases: bad(), ..Scope::default() };
+    holds("one node, bad", Scope { luck: mishaps(), budget: 3, ..scope });
 }
 
 #[test]

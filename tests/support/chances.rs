@@ -57,7 +57,7 @@ pub fn ordinary(world: &World) -> Vec<Action> {
         if machine.reboot_pending {
             actions.push(Action::Reboot(n));
         }
-        if machine.unit.is_some() {
+        if machine.busy() {
             actions.push(Action::UnitEnds(n, true));
         }
         if machine.sick {
@@ -123,7 +123,7 @@ fn troubles(world: &World, n: usize, luck: Luck, actions: &mut Vec<Action>) {
         }
     }
     if luck.obstacles {
-        if node.machine.unit.is_some() {
+        if node.machine.busy() {
             actions.push(Action::UnitEnds(n, false));
         }
         if node.machine.reboot_pending {
@@ -140,7 +140,7 @@ fn obstacles(effect: &Effect) -> &'static [Spoil] {
     match effect {
         Effect::Probe => &[Spoil::Blocked, Spoil::Unknown],
         Effect::ReadEvidence => &[Spoil::Unknown],
-        Effect::Apply(_) | Effect::Reboot(_) => &[Spoil::Refused],
+        Effect::Apply(_) | Effect::Undo(_) | Effect::Reboot(_) => &[Spoil::Refused],
         Effect::Check
         | Effect::Stage(_)
         | Effect::AcquireSlot { .. }

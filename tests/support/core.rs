@@ -88,6 +88,7 @@ pub fn policy(node: &str) -> Policy {
         reboot_timeout: Duration::from_secs(600),
         verify_settle: Duration::from_secs(30),
         verify_timeout: Duration::from_secs(600),
+        roll_back: true,
         node: node.to_owned(),
         name: node.to_owned(),
     }
@@ -96,7 +97,7 @@ pub fn policy(node: &str) -> Policy {
 /// A cycle for `plan`.
 pub fn job(plan: Option<PlanId>) -> Job {
     let reason = if plan.is_some() { "1 package(s)" } else { "kernel" };
-    Job { plan, reason: reason.to_owned(), always_reboot: false, now: false }
+    Job { plan, reason: reason.to_owned(), always_reboot: false, now: false, undone: None }
 }
 
 /// A fresh state whose next check is far away, at `at`.

@@ -40,6 +40,16 @@ pub struct Machine {
     pub cut_short: bool,
     /// The unit ended badly, and says so whenever it is asked.
     pub unit_failed: bool,
+    /// The unit of the way back runs. It does not end with the agent either.
+    pub undoing: bool,
+    /// It ended badly, and says so whenever it is asked.
+    pub undo_failed: bool,
+    /// It ended well, and the machine is as it was before the last apply.
+    pub rolled_back: bool,
+    /// The release installed before.
+    pub previous: u32,
+    /// A bad release was begun here.
+    pub tried_bad: bool,
     /// What runs is not what is installed.
     pub needs_reboot: bool,
     /// A reboot was accepted: it happens some time, whatever the agent does meanwhile.
@@ -74,6 +84,11 @@ impl Machine {
             unit: None,
             cut_short: false,
             unit_failed: false,
+            undoing: false,
+            undo_failed: false,
+            rolled_back: false,
+            previous: 0,
+            tried_bad: false,
             needs_reboot: false,
             reboot_pending: false,
             record: false,
@@ -94,13 +109,13 @@ impl Machine {
         let wrong = [
             (
                 "the installation is not complete",
-                self.unit.is_some() || self.cut_short || self.unit_failed,
+                self.busy() || self.cut_short || self.unit_failed || self.undo_failed,
             ),
             ("the workload does not run", !self.up),
             ("something is not healthy", self.sick || (on_bad && !self.mended)),
             (
                 "the plan is not installed",
-                plan.is_some_and(|id| self.installed < version(releases, id)),
+                plan.is_some_and(|id| self.installed < version(releases, id) && !self.rolled_back),
             ),
         ];
         wrong.iter().filter(|(_, wrong)| *wrong).map(|(what, _)| (*what).to_owned()).collect()
@@ -115,27 +130,45 @@ impl Machine {
         }
     }
 
+    /// A unit runs.
+    pub fn busy(&self) -> bool {
+        self.unit.is_some() || self.undoing
+    }
+
     /// The next boot, after a reboot or a power cut.
     pub fn boots(&mut self) {
         self.boot += 1;
         self.mono = 10_000;
-        self.cut_short |= self.unit.take().is_some();
+        self.cut_short |= self.unit.take().is_some() | std::mem::take(&mut self.undoing);
         self.needs_reboot = false;
         self.reboot_pending = false;
         self.up = !self.record;
         self.wish = false;
     }
 
-    /// The apply unit ends.
+    /// The unit that runs ends.
     pub fn unit_ends(&mut self, releases: &[Release], well: bool) {
+        if std::mem::take(&mut self.undoing) {
+            return self.undo_ends(releases, well);
+        }
         let Some(version) = self.unit.take() else { return };
         if well {
-            self.installed = version;
+            self.previous = std::mem::replace(&mut self.installed, version);
             self.cut_short = false;
             self.needs_reboot |= version_installed(releases, version).is_some_and(|r| r.reboots);
         } else {
             self.unit_failed = true;
         }
+    }
+
+    fn undo_ends(&mut self, releases: &[Release], well: bool) {
+        if !well {
+            self.undo_failed = true;
+            return;
+        }
+        let left = std::mem::replace(&mut self.installed, self.previous);
+        self.needs_reboot |= version_installed(releases, left).is_some_and(|r| r.reboots);
+        (self.cut_short, self.unit_failed, self.rolled_back) = (false, false, true);
     }
 
     /// An admin repairs the machine by hand.
@@ -145,6 +178,7 @@ impl Machine {
         }
         self.cut_short = false;
         self.unit_failed = false;
+        self.undo_failed = false;
         self.sick = false;
         self.up = true;
         self.mended = true;
@@ -165,7 +199,8 @@ impl Machine {
                 self.record = true;
                 Some(Outcome::Recorded)
             }
-            Effect::Apply(plan) => self.apply(version(releases, plan)),
+            Effect::Apply(plan) => self.apply(releases, version(releases, plan)),
+            Effect::Undo(_) => self.undo(),
             Effect::ReadEvidence => Some(Outcome::EvidenceRead(self.evidence())),
             Effect::Reboot(boot) if *boot == support::boot(self.boot) => {
                 self.reboot_pending = true;
@@ -193,7 +228,7 @@ impl Machine {
         }
     }
 
-    fn apply(&mut self, version: u32) -> Option<Outcome> {
+    fn apply(&mut self, releases: &[Release], version: u32) -> Option<Outcome> {
         if self.installed >= version {
             return Some(Outcome::Applied);
         }
@@ -201,6 +236,21 @@ impl Machine {
             return Some(Outcome::ApplyFailed("dpkg failed".to_owned()));
         }
         self.unit = Some(version);
+        self.previous = self.installed;
+        self.rolled_back = false;
+        self.tried_bad |= version_installed(releases, version).is_some_and(|r| r.bad);
+        self.down = true;
+        None
+    }
+
+    fn undo(&mut self) -> Option<Outcome> {
+        if self.rolled_back {
+            return Some(Outcome::Undone);
+        }
+        if self.undo_failed {
+            return Some(Outcome::UndoFailed("dpkg failed".to_owned()));
+        }
+        self.undoing = true;
         self.down = true;
         None
     }

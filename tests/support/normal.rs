@@ -7,7 +7,7 @@ use std::rc::Rc;
 use lockkeeper::core::{
     effect::{Effect, EffectId},
     slots::Halt,
-    state::{Phase, State, SupplyTask, Task},
+    state::{Job, Phase, State, SupplyTask, Task},
     time::{BootId, Mono, Now},
     verdict::Verdict,
 };
@@ -128,12 +128,16 @@ fn task(task: &mut Task, now: Mono) {
 }
 
 fn phase(phase: &mut Phase) {
+    if let Some(undone) = job(phase).and_then(|job| job.undone.as_mut()) {
+        undone.reason.clear();
+    }
     match phase {
         // These decide only with the times that are mapped to nothing here.
         Phase::Verifying { healthy_since, failing, .. } => {
             *healthy_since = None;
             failing.clear();
         }
+        Phase::Undoing { reason, .. } => reason.clear(),
         Phase::Failed { healthy_since, reason, .. } => {
             *healthy_since = None;
             reason.clear();
@@ -151,6 +155,26 @@ fn phase(phase: &mut Phase) {
         | Phase::Restoring { .. }
         | Phase::Confirming { .. }
         | Phase::Releasing { .. } => {}
+    }
+}
+
+fn job(phase: &mut Phase) -> Option<&mut Job> {
+    match phase {
+        Phase::Steady | Phase::Leaving => None,
+        Phase::Probing { job }
+        | Phase::Queued { job }
+        | Phase::Preflight { job }
+        | Phase::Draining { job }
+        | Phase::Recording { job }
+        | Phase::Applying { job, .. }
+        | Phase::Deciding { job }
+        | Phase::Rebooting { job, .. }
+        | Phase::Restoring { job }
+        | Phase::Verifying { job, .. }
+        | Phase::Confirming { job }
+        | Phase::Releasing { job, .. }
+        | Phase::Undoing { job, .. }
+        | Phase::Failed { job, .. } => Some(job),
     }
 }
 

@@ -6,8 +6,8 @@ use super::{Machine, Outcome, Phase, Verdict};
 use crate::core::{
     gate,
     health::{Evidence, HealthReport},
-    invariants::{MAX_APPLY_ORDERS, MAX_REBOOT_REQUESTS},
-    state::{Cause, Denied, Ended, Job, LastCycle},
+    invariants::{MAX_APPLY_ORDERS, MAX_REBOOT_REQUESTS, MAX_UNDO_ORDERS},
+    state::{Cause, Denied, Ended, Job, LastCycle, Undone},
 };
 
 /// After a blocker was seen, the next look.
@@ -37,6 +37,7 @@ impl Machine<'_> {
             }
             Phase::Confirming { job } => self.confirmed(job, outcome),
             Phase::Releasing { job, ended } => self.released(&job, ended, outcome),
+            Phase::Undoing { orders, .. } => self.undo_answered(orders, outcome),
             Phase::Failed { job, cause, .. } => self.failed_answered(job, cause, outcome),
         }
     }
@@ -83,6 +84,7 @@ impl Machine<'_> {
                     reason: String::new(),
                     always_reboot: false,
                     now: false,
+                    undone: None,
                 });
                 self.go(Phase::Releasing { job, ended: Ended::GaveBack });
             }
@@ -141,13 +143,64 @@ impl Machine<'_> {
         }
     }
 
-    /// Gives an apply up that power cuts have interrupted as often as it may be ordered. In the same
-    /// boot one may still run: then the order is only a way back to its answer, and not counted.
-    pub(in crate::core) fn give_up_apply(&mut self) {
-        if let Phase::Applying { job, orders } = self.state.phase.clone()
-            && orders >= MAX_APPLY_ORDERS
-        {
-            self.fail(job, Cause::Apply, format!("interrupted {orders} times"));
+    /// Gives an apply up, or a way back, that power cuts have interrupted as often as it may be
+    /// ordered. In the same boot one may still run: then the order only leads to its answer, and is
+    /// not counted.
+    pub(in crate::core) fn give_up(&mut self) {
+        match self.state.phase.clone() {
+            Phase::Applying { job, orders } if orders >= MAX_APPLY_ORDERS => {
+                self.fail(job, Cause::Apply, format!("interrupted {orders} times"));
+            }
+            Phase::Undoing { orders, .. } if orders >= MAX_UNDO_ORDERS => {
+                self.not_undone(&format!("interrupted {orders} times"));
+            }
+            _ => {}
+        }
+    }
+
+    /// The way back from a failed plan, unless there is none or it was tried.
+    fn can_undo(&self, job: &Job, cause: Cause) -> bool {
+        self.policy.roll_back
+            && job.plan.is_some()
+            && job.undone.is_none()
+            && cause != Cause::Reboot
+    }
+
+    fn undo_answered(&mut self, orders: u32, outcome: Outcome) {
+        match outcome {
+            Outcome::Undone => {
+                if let Some((job, ..)) = self.after_undo(true) {
+                    self.go(Phase::Deciding { job });
+                }
+            }
+            Outcome::UndoImpossible(why) => {
+                self.not_undone(&format!("there is no way back: {why}"));
+            }
+            Outcome::UndoFailed(why) => self.not_undone(&why),
+            Outcome::Failed(error) if orders >= MAX_UNDO_ORDERS => self.not_undone(&error),
+            Outcome::Failed(error) => self.retry(error),
+            other if orders >= MAX_UNDO_ORDERS => {
+                self.not_undone(&format!("{} does not answer an undo", other.word()));
+            }
+            other => self.confused(&other),
+        }
+    }
+
+    /// The job with what became of it, what had failed, and whether the group is halted.
+    fn after_undo(&self, complete: bool) -> Option<(Job, Cause, String, bool)> {
+        let Phase::Undoing { mut job, cause, reason, halted, .. } = self.state.phase.clone() else {
+            return None;
+        };
+        // The reboot that was asked for may have been made already.
+        job.always_reboot &= self.state.request.is_some();
+        job.undone = Some(Undone { cause, reason: reason.clone(), complete, halted });
+        Some((job, cause, reason, halted))
+    }
+
+    fn not_undone(&mut self, why: &str) {
+        if let Some((job, cause, reason, halted)) = self.after_undo(false) {
+            let reason = format!("{reason}; not rolled back: {why}");
+            self.go(Phase::Failed { job, cause, reason, halted, healthy_since: None });
         }
     }
 
@@ -256,17 +309,35 @@ impl Machine<'_> {
         match outcome {
             Outcome::Failed(error) if self.failures() < MAX_TRIES => self.retry(error),
             // The node is healthy; a stage that cannot be cleaned up must not keep the fleet waiting.
-            Outcome::Confirmed | Outcome::Failed(_) => {
-                self.go(Phase::Releasing { job, ended: Ended::Done });
-            }
+            Outcome::Confirmed | Outcome::Failed(_) => self.leave(job),
             other => self.confused(&other),
         }
+    }
+
+    /// Ends the cycle of a healthy node. A slot is not given back after a failure before the group is
+    /// halted.
+    fn leave(&mut self, job: Job) {
+        let ended = match &job.undone {
+            Some(Undone { cause, reason, halted: false, .. }) => {
+                let (cause, reason) = (*cause, reason.clone());
+                return self.go(Phase::Failed {
+                    job,
+                    cause,
+                    reason,
+                    halted: false,
+                    healthy_since: None,
+                });
+            }
+            Some(Undone { complete: true, .. }) => Ended::RolledBack,
+            Some(_) | None => Ended::Done,
+        };
+        self.go(Phase::Releasing { job, ended });
     }
 
     fn released(&mut self, job: &Job, ended: Ended, outcome: Outcome) {
         match outcome {
             Outcome::Released => {
-                if ended == Ended::Done {
+                if ended != Ended::GaveBack {
                     self.finish(job);
                 }
                 self.state.last =
@@ -292,11 +363,13 @@ impl Machine<'_> {
         };
         if !halted {
             match outcome {
-                Outcome::Halted => {
-                    let halted = true;
-                    self.state.phase =
-                        Phase::Failed { job, cause, reason, halted, healthy_since: None };
-                    self.later(FAILED_POLL, String::new());
+                Outcome::Halted if self.can_undo(&job, cause) => {
+                    self.go(Phase::Undoing { job, cause, reason, halted: true, orders: 0 });
+                }
+                Outcome::Halted => self.halted(job, cause, reason),
+                // The update may be what keeps the halt from being published: etcd may run here.
+                Outcome::Failed(_) if self.can_undo(&job, cause) => {
+                    self.go(Phase::Undoing { job, cause, reason, halted: false, orders: 0 });
                 }
                 Outcome::Failed(error) => self.retry(error),
                 other => self.confused(&other),
@@ -317,6 +390,15 @@ impl Machine<'_> {
         self.later(FAILED_POLL, String::new());
     }
 
+    /// The group is halted; what is left is to watch the node.
+    fn halted(&mut self, mut job: Job, cause: Cause, reason: String) {
+        if let Some(undone) = &mut job.undone {
+            undone.halted = true;
+        }
+        self.state.phase = Phase::Failed { job, cause, reason, halted: true, healthy_since: None };
+        self.later(FAILED_POLL, String::new());
+    }
+
     /// Ends a cycle that has changed nothing.
     fn give_back(&mut self, job: Job, why: Verdict) {
         self.hold_off(BLOCKED_PAUSE, why);
@@ -333,11 +415,17 @@ impl Machine<'_> {
 
     /// Keeps the slot, denies the plan, halts the group.
     fn fail(&mut self, job: Job, cause: Cause, reason: String) {
+        let (reason, halted) = match &job.undone {
+            None => (reason, false),
+            Some(undone) => {
+                (format!("{}; rolled back, and then: {reason}", undone.reason), undone.halted)
+            }
+        };
         if let Some(plan) = &job.plan {
             let denied = Denied { reason: reason.clone(), at: self.now.wall };
             self.state.denied.insert(plan.clone(), denied);
         }
-        self.go(Phase::Failed { job, cause, reason, halted: false, healthy_since: None });
+        self.go(Phase::Failed { job, cause, reason, halted, healthy_since: None });
     }
 
     /// An answer of another kind than the order: not understood is not done.

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use super::{Effect, Machine, Phase, Task};
-use crate::core::{gate, invariants::MAX_APPLY_ORDERS, slots::Halt};
+use crate::core::{
+    gate,
+    invariants::{MAX_APPLY_ORDERS, MAX_UNDO_ORDERS},
+    slots::Halt,
+};
 
 impl Machine<'_> {
     /// Begins a cycle, or ends the wait for one, where the gate says so.
@@ -37,6 +41,7 @@ impl Machine<'_> {
             | Phase::Verifying { .. }
             | Phase::Confirming { .. }
             | Phase::Releasing { .. }
+            | Phase::Undoing { .. }
             | Phase::Failed { .. } => {}
         }
     }
@@ -66,6 +71,10 @@ impl Machine<'_> {
             Phase::Applying { job, orders } => {
                 *orders = (*orders + 1).min(MAX_APPLY_ORDERS);
                 job.plan.clone().map(Effect::Apply)
+            }
+            Phase::Undoing { job, orders, .. } => {
+                *orders = (*orders + 1).min(MAX_UNDO_ORDERS);
+                job.plan.clone().map(Effect::Undo)
             }
             Phase::Deciding { .. } => Some(Effect::ReadEvidence),
             Phase::Rebooting { boot, requests, .. } => {

@@ -20,7 +20,7 @@ impl World {
         let happened = self.happens(setup, action)?;
         if happened {
             self.lowered &= self.slots.holders.len() > self.slots.max as usize;
-            self.keeps_promises(setup)?;
+            self.keeps_promises()?;
         }
         Ok(happened)
     }
@@ -47,7 +47,7 @@ impl World {
                 return Ok(std::mem::take(&mut self.machine(n).reboot_pending));
             }
             Action::UnitEnds(n, well) => {
-                let running = self.nodes[n].machine.unit.is_some();
+                let running = self.nodes[n].machine.busy();
                 self.machine(n).unit_ends(&setup.releases, well);
                 return Ok(running);
             }
@@ -140,8 +140,8 @@ impl World {
 
     pub(super) fn reboot(&mut self, setup: &Setup, n: usize) -> Outcomes<bool> {
         let node = &self.nodes[n];
-        // A shutdown waits for the apply unit.
-        if !node.machine.reboot_pending || node.machine.unit.is_some() {
+        // A shutdown waits for the units.
+        if !node.machine.reboot_pending || node.machine.busy() {
             return Ok(false);
         }
         let boot = support::boot(node.machine.boot);

@@ -59,9 +59,8 @@ impl World {
                 self.slots = self.slots.halted(halt);
                 Some(Outcome::Halted)
             }
-            local if self.nodes[n].machine.unit.is_some() && matches!(local, Effect::Apply(_)) => {
-                return false;
-            }
+            // One unit at a time, and each is waited for.
+            Effect::Apply(_) | Effect::Undo(_) if self.nodes[n].machine.busy() => return false,
             local => self.machine(n).carry_out(&setup.releases, local),
         };
         if let Some(outcome) = outcome {
@@ -123,6 +122,9 @@ impl World {
             (Spoil::Undone, _, None) => Outcome::Failed(text()),
             (Spoil::Refused, Effect::Apply(plan), None) if !unit && !installed(plan) => {
                 Outcome::ApplyRefused(text())
+            }
+            (Spoil::Refused, Effect::Undo(_), None) if !machine.busy() && !machine.rolled_back => {
+                Outcome::UndoImpossible(text())
             }
             (Spoil::Refused, Effect::Reboot(_), None) => Outcome::RebootRefused(text()),
             (Spoil::Blocked, Effect::Probe, None) => {

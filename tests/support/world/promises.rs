@@ -1,15 +1,14 @@
 //! The promises about all nodes together, and where it all ends.
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::collections::BTreeSet;
 
 use lockkeeper::core::{gate, invariants, state::Phase};
 
-use super::{Action, Node, Outcomes, Setup, Violation, World, name, violation};
-use crate::machine::version_installed;
+use super::{Action, Outcomes, Setup, Violation, World, name, violation};
 
 impl World {
     /// The promises about all nodes together.
-    pub(super) fn keeps_promises(&self, setup: &Setup) -> Outcomes<()> {
+    pub(super) fn keeps_promises(&self) -> Outcomes<()> {
         let nodes = || (0..self.nodes.len()).map(|n| (n, &self.nodes[n].machine));
         let down: BTreeSet<String> = nodes()
             .filter(|(_, machine)| (machine.down || machine.draining) && !machine.forced)
@@ -26,15 +25,12 @@ impl World {
                 return violation(format!("{} failed and the group goes on", name(n)));
             }
         }
-        self.bad_stops(setup)
+        self.bad_stops()
     }
 
     /// A bad release is tried on as many nodes as could be down at once, unless an admin lets it go on.
-    pub(super) fn bad_stops(&self, setup: &Setup) -> Outcomes<()> {
-        let bad = |version| version_installed(&setup.releases, version).is_some_and(|r| r.bad);
-        let on_bad =
-            |node: &Rc<Node>| bad(node.machine.installed) || node.machine.unit.is_some_and(bad);
-        let tried = self.nodes.iter().filter(|node| on_bad(node)).count();
+    pub(super) fn bad_stops(&self) -> Outcomes<()> {
+        let tried = self.nodes.iter().filter(|node| node.machine.tried_bad).count();
         if tried > self.most as usize && !self.interfered {
             return violation(format!("{tried} nodes have tried a bad release"));
         }
