@@ -64,9 +64,9 @@ impl World {
                         revision(rev);
                     }
                 }
-                Write::Enter { seen, .. } => seen.iter_mut().for_each(|(_, slots, create)| {
-                    revision(slots);
-                    revision(create);
+                Write::Enter { seen, .. } => seen.iter_mut().for_each(|seen| {
+                    revision(&mut seen.slots);
+                    revision(&mut seen.create);
                 }),
                 Write::Release { seen, .. } => {
                     for (_, rev) in seen {

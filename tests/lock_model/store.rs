@@ -20,6 +20,10 @@ pub struct Group {
     pub holders: Vec<Proc>,
     pub max: u32,
     pub halted: bool,
+    /// The halt ends with its time …
+    pub timed: bool,
+    /// … which is not over: its key is there.
+    pub halt_lasts: bool,
     pub revision: i64,
     pub settling: bool,
     pub tickets: Vec<Ticket>,
@@ -46,19 +50,32 @@ pub enum Write {
         lease: u8,
         changed: Vec<(usize, i64)>,
     },
-    /// With the revisions of the slots and of our tickets.
     Enter {
         proc: Proc,
-        seen: Vec<(usize, i64, i64)>,
+        seen: Vec<Seen>,
     },
     Leave {
         proc: Proc,
         changed: Vec<(usize, i64)>,
     },
+    /// `settle`: the groups settle after it.
     Release {
         proc: Proc,
         seen: Vec<(usize, i64)>,
+        settle: bool,
     },
+}
+
+/// What an admission to a group is built on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Seen {
+    pub group: usize,
+    /// Revision of the slots.
+    pub slots: i64,
+    /// Revision of our ticket.
+    pub create: i64,
+    /// The slots have a halt, which seems to be over.
+    pub halted: bool,
 }
 
 /// What came of a transaction.
@@ -79,8 +96,13 @@ pub enum Mutant {
     NoTicketGuard,
     /// Entering does not look whether the slots are as they were.
     NoSlotsGuard,
-    /// The settle time is not looked at. (Without the guard alone the model finds nothing, since its
-    /// waiters hear of slots and settle time at once; the fault tests find that.)
+    /// Entering does not look whether the group settles.
+    NoSettleGuard,
+    /// Entering does not look whether a halt that seemed to be over is.
+    NoHaltGuard,
+    /// A release without an answer is taken for done.
+    NoReadBack,
+    /// The settle time is not looked at at all.
     IgnoresSettle,
     /// A slot is taken as soon as one group has one.
     GroupByGroup,
@@ -96,12 +118,19 @@ pub enum Mutant {
 pub struct Cast {
     /// Node id and groups of each process.
     pub procs: Vec<(u8, Vec<usize>)>,
+    /// A watch may tell of one key before another. Otherwise waiters hear of all at once.
+    pub hears_by_half: bool,
     pub mutant: Mutant,
 }
 
 impl Cast {
     pub fn node(&self, proc: Proc) -> u8 {
         self.procs[usize::from(proc)].0
+    }
+
+    /// Which of the groups of `proc` this one is.
+    pub fn place(&self, proc: Proc, group: usize) -> usize {
+        self.groups(proc).iter().position(|own| *own == group).unwrap()
     }
 
     pub fn groups(&self, proc: Proc) -> &[usize] {
@@ -151,12 +180,14 @@ impl Store {
             Write::Adopt { proc, changed, .. } | Write::Leave { proc, changed } => {
                 changed.iter().all(|(g, rev)| self.own(cast, *g, *proc, *rev))
             }
-            Write::Enter { proc, seen } => seen.iter().all(|(g, slots, create)| {
-                let group = &self.groups[*g];
-                let ticket = self.ticket(cast, *g, *proc);
-                (group.revision == *slots || mutant == Mutant::NoSlotsGuard)
-                    && (!group.settling || mutant == Mutant::IgnoresSettle)
-                    && (ticket.is_some_and(|t| t.create == *create)
+            Write::Enter { proc, seen } => seen.iter().all(|seen| {
+                let group = &self.groups[seen.group];
+                let ticket = self.ticket(cast, seen.group, *proc);
+                let no_settle = [Mutant::IgnoresSettle, Mutant::NoSettleGuard].contains(&mutant);
+                (group.revision == seen.slots || mutant == Mutant::NoSlotsGuard)
+                    && (!group.settling || no_settle)
+                    && (!(seen.halted && group.halt_lasts) || mutant == Mutant::NoHaltGuard)
+                    && (ticket.is_some_and(|t| t.create == seen.create)
                         || mutant == Mutant::NoTicketGuard)
             }),
             Write::Release { seen, .. } => {
@@ -196,8 +227,8 @@ impl Store {
                 }
             }
             Write::Enter { proc, seen } => {
-                for (g, ..) in seen {
-                    let group = &mut self.groups[*g];
+                for Seen { group, .. } in seen {
+                    let group = &mut self.groups[*group];
                     group.tickets.retain(|t| cast.node(t.proc) != cast.node(*proc));
                     if !group.holders.contains(proc) {
                         group.holders.push(*proc);
@@ -211,14 +242,15 @@ impl Store {
                     self.groups[*g].tickets.retain(|t| cast.node(t.proc) != cast.node(*proc));
                 }
             }
-            Write::Release { proc, seen } => {
+            Write::Release { proc, seen, settle } => {
                 let anybody = cast.mutant == Mutant::ReleasesAnybody;
                 for (g, _) in seen {
                     let group = &mut self.groups[*g];
                     group
                         .holders
                         .retain(|h| h != proc && !(anybody && cast.node(*h) == cast.node(*proc)));
-                    (group.revision, group.settling) = (now, true);
+                    group.revision = now;
+                    group.settling |= *settle;
                 }
             }
         }

@@ -3,11 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use jiff::Timestamp;
-use lockkeeper::core::slots::{Halt, Holder, Slots, Ticket as RealTicket};
-use lockkeeper::core::turn::{Awaited, GroupLook, Look, Place, Step, Waiting};
+use lockkeeper::core::slots::Holder;
+use lockkeeper::core::turn::{Awaited, GroupLook, Look, Step, Waiting};
 
-use crate::store::{Cast, Group, Landed, Mutant, Proc, Store, Ticket, Write};
+use crate::real;
+use crate::store::{Cast, Group, Landed, Mutant, Proc, Seen, Store, Write};
+use crate::trace;
 
 /// Where a process is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -64,11 +65,21 @@ pub enum Fate {
     Late,
 }
 
+/// What a watch tells of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    Slots,
+    Settle,
+    Halt,
+}
+
 /// One step of the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Start(Proc),
     Look(Proc),
+    /// Its watch tells of one change that it waits for.
+    Hears(Proc, Heard, usize),
     Act(Proc, Fate),
     Arrives(usize),
     /// It dies, and comes back: to acquire, or to leave.
@@ -76,6 +87,10 @@ pub enum Action {
     LeaseEnds(u8),
     Settled(usize),
     Halts(usize),
+    /// For a time.
+    HaltsFor(usize),
+    /// The time is over.
+    HaltEnds(usize),
     Resumes(usize),
     Unlocks(Proc, usize),
     RaisesMax(usize),
@@ -98,14 +113,22 @@ impl World {
             match &waiter.at {
                 At::Out => fair.push(Action::Start(proc)),
                 At::Fresh => fair.push(Action::Look(proc)),
-                At::Waits(seen, on) if self.changed(cast, proc, seen, on) => {
+                At::Waits(seen, on) if self.gone(cast, proc, seen, on) => {
                     fair.push(Action::Look(proc));
+                }
+                At::Waits(seen, on) => {
+                    let news = self.news(cast, proc, seen, on);
+                    if cast.hears_by_half {
+                        fair.extend(news.map(|(what, g)| Action::Hears(proc, what, g)));
+                    } else {
+                        fair.extend(news.take(1).map(|_| Action::Look(proc)));
+                    }
                 }
                 At::Looked(_) | At::Holds | At::Leaving => {
                     fair.push(Action::Act(proc, Fate::Answered));
                     bad.extend([Fate::Lost, Fate::Late].map(|fate| Action::Act(proc, fate)));
                 }
-                At::Waits(..) | At::Done | At::Refused => {}
+                At::Done | At::Refused => {}
             }
             match &waiter.at {
                 At::Fresh | At::Looked(_) | At::Waits(..) => {
@@ -127,10 +150,12 @@ impl World {
             if group.settling {
                 fair.push(Action::Settled(g));
             }
-            if group.halted {
+            if group.halt_lasts {
+                fair.push(Action::HaltEnds(g));
+            } else if group.halted {
                 fair.push(Action::Resumes(g));
             } else {
-                bad.push(Action::Halts(g));
+                bad.extend([Action::Halts(g), Action::HaltsFor(g)]);
             }
             if group.max == 1 {
                 bad.push(Action::RaisesMax(g));
@@ -156,30 +181,62 @@ impl World {
         self.store.groups[group].holders.contains(&proc)
     }
 
-    /// Is anything that `proc` waits for another than when it looked? A watch tells no more.
-    fn changed(&self, cast: &Cast, proc: Proc, seen: &[Group], on: &[Awaited]) -> bool {
-        let index = |name: &str| name.parse::<usize>().unwrap();
-        let place = |g: usize| cast.groups(proc).iter().position(|own| *own == g).unwrap();
-        on.iter().any(|awaited| match awaited {
-            Awaited::Slots(name) => {
-                let g = index(name);
-                self.store.groups[g].revision != seen[place(g)].revision
-            }
-            Awaited::Settle(name) => {
-                let g = index(name);
-                self.store.groups[g].settling != seen[place(g)].settling
-            }
-            Awaited::Halt(_) => false,
-            Awaited::Ticket(name, node) => {
-                let g = index(name);
-                let of = |group: &Group| {
-                    let mut tickets = group.tickets.iter();
-                    tickets.find(|t| cast.node(t.proc).to_string() == *node).map(|t| t.create)
-                };
-                // Gone, or gone and another in its place: a watch tells of the end of the first.
-                of(&self.store.groups[g]) != of(&seen[place(g)])
-            }
+    /// Is a ticket that `proc` waits for gone, or gone and another in its place? Then it looks again.
+    fn gone(&self, cast: &Cast, proc: Proc, seen: &[Group], on: &[Awaited]) -> bool {
+        on.iter().any(|awaited| {
+            let Awaited::Ticket(name, node) = awaited else { return false };
+            let g = index(name);
+            let of = |group: &Group| {
+                let mut tickets = group.tickets.iter();
+                tickets.find(|t| cast.node(t.proc).to_string() == *node).map(|t| t.create)
+            };
+            of(&self.store.groups[g]) != of(&seen[cast.place(proc, g)])
         })
+    }
+
+    /// The changes of what `proc` waits for that its watch has not told of yet; of each key in order,
+    /// but one key may be heard of before another.
+    fn news<'a>(
+        &'a self,
+        cast: &'a Cast,
+        proc: Proc,
+        seen: &'a [Group],
+        on: &'a [Awaited],
+    ) -> impl Iterator<Item = (Heard, usize)> + 'a {
+        on.iter().filter_map(move |awaited| {
+            let (what, name) = match awaited {
+                Awaited::Slots(name) => (Heard::Slots, name),
+                Awaited::Settle(name) => (Heard::Settle, name),
+                Awaited::Halt(name) => (Heard::Halt, name),
+                Awaited::Ticket(..) => return None,
+            };
+            let g = index(name);
+            let (is, was) = (&self.store.groups[g], &seen[cast.place(proc, g)]);
+            let new = match what {
+                Heard::Slots => is.revision != was.revision,
+                Heard::Settle => is.settling != was.settling,
+                Heard::Halt => is.halt_lasts != was.halt_lasts,
+            };
+            new.then_some((what, g))
+        })
+    }
+
+    fn hears(&mut self, cast: &Cast, p: Proc, what: Heard, g: usize) {
+        let At::Waits(seen, _) = &self.procs[usize::from(p)].at else { return };
+        let mut seen = seen.clone();
+        let (is, known) = (&self.store.groups[g], &mut seen[cast.place(p, g)]);
+        match what {
+            Heard::Slots => {
+                known.holders.clone_from(&is.holders);
+                (known.max, known.revision) = (is.max, is.revision);
+                (known.halted, known.timed) = (is.halted, is.timed);
+            }
+            Heard::Settle => known.settling = is.settling,
+            Heard::Halt => known.halt_lasts = is.halt_lasts,
+        }
+        // A commit of its own that comes late is looked at again.
+        let own = known.holders.contains(&p);
+        self.at(p, if own { At::Fresh } else { At::Looked(seen) });
     }
 
     /// Takes one step; says which promise it breaks, if it breaks one.
@@ -194,6 +251,7 @@ impl World {
                 let seen = groups.map(|g| self.store.groups[*g].clone()).collect();
                 self.at(p, At::Looked(seen));
             }
+            Action::Hears(p, what, g) => self.hears(cast, p, what, g),
             Action::Act(p, fate) => self.act(cast, p, fate)?,
             Action::Arrives(index) => {
                 let write = self.flying.remove(index);
@@ -217,13 +275,16 @@ impl World {
             Action::Settled(g) => {
                 self.store.groups[g].settling = false;
             }
-            Action::Halts(g) | Action::Resumes(g) | Action::RaisesMax(g) => {
+            Action::HaltEnds(g) => self.store.groups[g].halt_lasts = false,
+            Action::Halts(g) | Action::HaltsFor(g) | Action::Resumes(g) | Action::RaisesMax(g) => {
                 self.store.revision += 1;
                 let group = &mut self.store.groups[g];
                 group.revision = self.store.revision;
+                let timed = matches!(action, Action::HaltsFor(_));
                 match action {
                     Action::RaisesMax(_) => group.max = 2,
-                    _ => group.halted = !group.halted,
+                    Action::Resumes(_) => (group.halted, group.timed) = (false, false),
+                    _ => (group.halted, group.timed, group.halt_lasts) = (true, timed, timed),
                 }
             }
             Action::Unlocks(p, g) => {
@@ -240,14 +301,18 @@ impl World {
     fn is_mishap(&self, action: Action) -> bool {
         match action {
             Action::Act(_, fate) => fate != Fate::Answered,
-            Action::Dies(..) | Action::Halts(_) | Action::Unlocks(..) | Action::RaisesMax(_) => {
-                true
-            }
+            Action::Dies(..)
+            | Action::Halts(_)
+            | Action::HaltsFor(_)
+            | Action::Unlocks(..)
+            | Action::RaisesMax(_) => true,
             Action::LeaseEnds(lease) => self.procs.iter().any(|w| w.lease == Some(lease)),
             Action::Start(_)
             | Action::Look(_)
             | Action::Arrives(_)
+            | Action::Hears(..)
             | Action::Settled(_)
+            | Action::HaltEnds(_)
             | Action::Resumes(_) => false,
         }
     }
@@ -266,7 +331,7 @@ impl World {
         match &waiter.at {
             At::Looked(seen) => self.step(cast, p, &waiter, seen, fate),
             At::Holds => {
-                let done = self.release(cast, p, fate)?;
+                let done = self.release(cast, p, fate, true)? || cast.mutant == Mutant::NoReadBack;
                 self.at(p, if done { At::Done } else { At::Holds });
                 Ok(())
             }
@@ -284,7 +349,7 @@ impl World {
         seen: &[Group],
         fate: Fate,
     ) -> Result<(), String> {
-        let claim = claim(cast, p);
+        let claim = real::claim(cast, p);
         let look = self.look(cast, p, seen);
         let step = look.step(Waiting { claim: &claim, lease: number(waiter.lease), quarantine: 0 });
         let step = mistaken(cast.mutant, step, &look, &claim);
@@ -301,7 +366,7 @@ impl World {
             }
             Step::Wait(on) => self.at(p, At::Waits(seen.to_vec(), on)),
             Step::GiveBack => {
-                self.release(cast, p, fate)?;
+                self.release(cast, p, fate, false)?;
                 self.at(p, At::Fresh);
             }
             Step::Requeue => {
@@ -325,8 +390,8 @@ impl World {
             Step::Adopt => {
                 let lease = self.lease(p);
                 let each = cast.groups(p).iter().zip(seen);
-                let changed =
-                    each.filter_map(|(g, group)| Some((*g, ticket_of(cast, group, p)?.changed)));
+                let changed = each
+                    .filter_map(|(g, group)| Some((*g, real::ticket_of(cast, group, p)?.changed)));
                 let write = Write::Adopt { proc: p, lease, changed: changed.collect() };
                 let landed = self.send(cast, write, fate)?;
                 self.after_lease(p, landed);
@@ -334,9 +399,10 @@ impl World {
             Step::Try(next) => {
                 let names = next.keys().map(|name| name.parse::<usize>().unwrap());
                 let guards = names.map(|g| {
-                    let place = cast.groups(p).iter().position(|own| *own == g).unwrap();
-                    let create = ticket_of(cast, &seen[place], p).map_or(0, |t| t.create);
-                    (g, seen[place].revision, create)
+                    let place = cast.place(p, g);
+                    let create = real::ticket_of(cast, &seen[place], p).map_or(0, |t| t.create);
+                    let (slots, halted) = (seen[place].revision, seen[place].halted);
+                    Seen { group: g, slots, create, halted }
                 });
                 let write = Write::Enter { proc: p, seen: guards.collect() };
                 match self.send(cast, write, fate)? {
@@ -363,7 +429,7 @@ impl World {
 
     /// Reads and writes at once: the real one runs again when somebody was faster. Whether it is known
     /// to be done.
-    fn release(&mut self, cast: &Cast, p: Proc, fate: Fate) -> Result<bool, String> {
+    fn release(&mut self, cast: &Cast, p: Proc, fate: Fate, settle: bool) -> Result<bool, String> {
         let anybody = cast.mutant == Mutant::ReleasesAnybody;
         let node = cast.node(p);
         let has = |g: &&usize| {
@@ -376,7 +442,7 @@ impl World {
             return Ok(true);
         }
         self.procs[usize::from(p)].released = true;
-        Ok(self.send(cast, Write::Release { proc: p, seen }, fate)?.is_some())
+        Ok(self.send(cast, Write::Release { proc: p, seen, settle }, fate)?.is_some())
     }
 
     fn leave(&mut self, cast: &Cast, p: Proc, fate: Fate) -> Result<(), String> {
@@ -438,33 +504,12 @@ impl World {
         let (Write::Enter { proc, .. }, Landed::Done) = (write, landed) else { return Ok(landed) };
         let waiter = &mut self.procs[usize::from(*proc)];
         (waiter.robbed, waiter.released) = (false, false);
-        for g in cast.groups(*proc) {
-            let group = &before.groups[*g];
-            let head = group.tickets.iter().min_by_key(|ticket| ticket.create);
-            if head.map(|ticket| ticket.proc) != Some(*proc) {
-                return Err(format!("{proc} is admitted to group {g} out of turn"));
-            }
-            if group.halted || group.settling {
-                return Err(format!("{proc} is admitted to group {g}, halted or settling"));
-            }
-            if !self.holds(*g, *proc) {
-                return Err(format!("{proc} is admitted to a part of its groups"));
-            }
-        }
-        Ok(landed)
+        let (before, after) = (real::fleet(cast, &before), real::fleet(cast, &self.store));
+        trace::admissions(&before, &after, 0).map(|_| landed)
     }
 
     /// What is true in every state.
     fn promises(&self, cast: &Cast) -> Result<(), String> {
-        for (g, group) in self.store.groups.iter().enumerate() {
-            if group.holders.len() > group.max as usize {
-                return Err(format!("{:?} hold group {g}, max is {}", group.holders, group.max));
-            }
-            let nodes: BTreeSet<u8> = group.holders.iter().map(|h| cast.node(*h)).collect();
-            if nodes.len() < group.holders.len() {
-                return Err(format!("two installations of one node hold group {g}"));
-            }
-        }
         for (index, waiter) in self.procs.iter().enumerate() {
             let p = Proc::try_from(index).unwrap();
             let held = cast.groups(p).iter().filter(|g| self.holds(**g, p)).count();
@@ -478,7 +523,9 @@ impl World {
             if waiter.at == At::Holds && !kept {
                 return Err(format!("{p} lost its slot"));
             }
-            if matches!(waiter.at, At::Waits(..)) && held > 0 {
+            // All of them it may hold, by a write that came late: it is about to hear of that.
+            let part = held > 0 && held < cast.groups(p).len();
+            if matches!(waiter.at, At::Waits(..)) && part {
                 return Err(format!("{p} waits, and keeps a part of its groups"));
             }
         }
@@ -487,63 +534,17 @@ impl World {
 
     fn look(&self, cast: &Cast, p: Proc, seen: &[Group]) -> Look {
         let each = cast.groups(p).iter().zip(seen);
-        let groups = each.map(|(g, group)| (g.to_string(), group_look(cast, group, p)));
+        let groups = each.map(|(g, group)| (g.to_string(), real::group_look(cast, group, p)));
         Look { revision: self.store.revision, groups: groups.collect::<BTreeMap<_, _>>() }
     }
 }
 
+fn index(name: &str) -> usize {
+    name.parse().unwrap()
+}
+
 fn number(lease: Option<u8>) -> Option<i64> {
     lease.map(i64::from)
-}
-
-fn ticket_of<'a>(cast: &Cast, group: &'a Group, p: Proc) -> Option<&'a Ticket> {
-    group.tickets.iter().find(|ticket| cast.node(ticket.proc) == cast.node(p))
-}
-
-/// The claim of a process: its number is its installation's nonce.
-fn claim(cast: &Cast, p: Proc) -> Holder {
-    Holder {
-        node: cast.node(p).to_string(),
-        name: p.to_string(),
-        nonce: format!("n{p}"),
-        since: Timestamp::UNIX_EPOCH,
-        reason: String::new(),
-        release: None,
-        boot_id: String::new(),
-        expected_secs: 0,
-        overdue: false,
-    }
-}
-
-fn group_look(cast: &Cast, group: &Group, p: Proc) -> GroupLook {
-    let halt = group.halted.then(|| Halt {
-        reason: String::new(),
-        by: String::new(),
-        since: Timestamp::UNIX_EPOCH,
-        release: None,
-        expires: None,
-    });
-    let holders = group.holders.iter().map(|holder| claim(cast, *holder)).collect();
-    let slots = Slots { max: group.max, holders, halt, ..Slots::default() };
-    let place = |t: &Ticket| Place {
-        ticket: RealTicket::of(&claim(cast, t.proc)),
-        create: t.create,
-        changed: t.changed,
-        lease: i64::from(t.lease),
-    };
-    let own = ticket_of(cast, group, p);
-    let before = |t: &&Ticket| own.is_none_or(|own| t.create < own.create);
-    let others = group.tickets.iter().filter(|t| cast.node(t.proc) != cast.node(p));
-    let ahead = others.filter(before).max_by_key(|t| t.create);
-    GroupLook {
-        slots,
-        revision: group.revision,
-        settling: group.settling,
-        halt_lasts: false,
-        token: 0,
-        own: own.map(place),
-        ahead: ahead.map(place),
-    }
 }
 
 /// A deliberate mistake in what follows from a look.

@@ -16,7 +16,7 @@ pub mod fleet;
 mod rules;
 
 #[allow(unused_imports)] // each test program uses a part of it
-pub use rules::{Admission, Checked, Rules, Violation, check};
+pub use rules::{Admission, Checked, Rules, Violation, admissions, check};
 
 /// One change of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -106,16 +106,11 @@ impl Turn {
 
 impl Replay {
     fn judge(&mut self, turn: &Turn) -> Kept {
-        let mut admitted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        let admitted = admissions(&turn.before, &turn.after, self.rules.quarantine)?;
         for (name, group) in &turn.after.groups {
             let before = turn.before(name);
-            for holder in group.new_since(&before) {
-                self.fits(name, &before, group)?;
-                if holder.by_hand() {
-                    self.by_hand(turn, name, &holder.node)?;
-                } else {
-                    admitted.entry(holder.node.clone()).or_default().insert(name.clone());
-                }
+            for holder in group.new_since(&before).filter(|holder| holder.by_hand()) {
+                self.by_hand(turn, name, &holder.node)?;
             }
             whole(name, &before, group, turn)?;
             self.administered(name, &before, group, turn)?;
@@ -130,31 +125,8 @@ impl Replay {
         self.declared(turn)
     }
 
-    /// An admission that was queued for: all groups at once, at the head of each, when it may be.
+    /// An admission that was queued for is one that was wanted.
     fn admitted(&mut self, turn: &Turn, node: String, groups: BTreeSet<String>) -> Kept {
-        let seats: BTreeMap<_, Seat> = turn
-            .before
-            .groups
-            .iter()
-            .filter_map(|(name, group)| Some((name.clone(), *group.tickets.get(&node)?)))
-            .collect();
-        let queued: BTreeSet<_> = seats.keys().cloned().collect();
-        promise(queued == groups, || {
-            format!("{node} queued for {queued:?} and was admitted to {groups:?}")
-        })?;
-        let places: BTreeSet<_> = seats.values().map(|seat| seat.create).collect();
-        promise(places.len() == 1, || format!("{node} has several places in line: {places:?}"))?;
-        for name in &groups {
-            let (before, after) = (turn.before(name), &turn.after.groups[name]);
-            let head = before.head();
-            promise(head == Some(node.as_str()), || {
-                format!("{node} was admitted to {name} out of turn, before {head:?}")
-            })?;
-            promise(!before.settling, || format!("{node} was admitted while {name} settles"))?;
-            promise(!after.tickets.contains_key(&node), || {
-                format!("{node} was admitted to {name} and its ticket is still there")
-            })?;
-        }
         let may = [Intent::Acquire, Intent::Leave];
         promise(!self.rules.intents || may.contains(turn.intent(&node)), || {
             format!("{node} was admitted when it no longer wanted ({:?})", turn.intent(&node))
@@ -162,16 +134,6 @@ impl Replay {
         self.tokens.insert(node.clone(), turn.revision);
         self.sound.admissions.push(Admission { revision: turn.revision, node, groups });
         Ok(())
-    }
-
-    /// Nobody comes in beyond `max` or into a halt.
-    fn fits(&self, name: &str, before: &Group, after: &Group) -> Kept {
-        let (holders, max) = (&after.slots.holders, after.slots.max as usize);
-        let overdue = holders.iter().filter(|h| h.overdue).count();
-        let counted = holders.len() - overdue.min(self.rules.quarantine as usize);
-        promise(counted <= max, || format!("{counted} hold slots of {name}, max is {max}"))?;
-        let halted = before.effective().halt.is_some() || after.effective().halt.is_some();
-        promise(!halted, || format!("somebody was admitted to {name}, which is halted"))
     }
 
     fn by_hand(&self, turn: &Turn, group: &str, node: &str) -> Kept {
@@ -306,12 +268,74 @@ impl Replay {
     }
 }
 
+/// What a change of the fleet must keep whenever somebody comes in, judged by the moment before and
+/// after alone: on etcd's history and in the model. Answers with who was admitted from the queue, and
+/// to which groups.
+///
+/// # Errors
+/// The promise that is broken.
+pub fn admissions(
+    before: &Fleet,
+    after: &Fleet,
+    quarantine: u32,
+) -> Result<BTreeMap<String, BTreeSet<String>>, String> {
+    let was = |name: &str| before.groups.get(name).cloned().unwrap_or_default();
+    let mut admitted: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (name, group) in &after.groups {
+        let before = was(name);
+        for holder in group.new_since(&before) {
+            fits(name, &before, group, quarantine)?;
+            if !holder.by_hand() {
+                admitted.entry(holder.node.clone()).or_default().insert(name.clone());
+            }
+        }
+    }
+    for (node, groups) in &admitted {
+        in_turn(before, after, node, groups)?;
+    }
+    Ok(admitted)
+}
+
+/// Nobody comes in beyond `max`, into a halt, or as a second installation of a node.
+fn fits(name: &str, before: &Group, after: &Group, quarantine: u32) -> Kept {
+    let (holders, max) = (&after.slots.holders, after.slots.max as usize);
+    let overdue = holders.iter().filter(|h| h.overdue).count();
+    let counted = holders.len() - overdue.min(quarantine as usize);
+    promise(counted <= max, || format!("{counted} hold slots of {name}, max is {max}"))?;
+    let nodes: BTreeSet<_> = holders.iter().map(|h| &h.node).collect();
+    promise(nodes.len() == holders.len(), || format!("a node holds {name} twice"))?;
+    let halted = before.effective().halt.is_some() || after.effective().halt.is_some();
+    promise(!halted, || format!("somebody was admitted to {name}, which is halted"))
+}
+
+/// An admission that was queued for: all groups at once, at the head of each, when it may be.
+fn in_turn(before: &Fleet, after: &Fleet, node: &str, groups: &BTreeSet<String>) -> Kept {
+    let seat = |(name, group): (&String, &Group)| Some((name.clone(), *group.tickets.get(node)?));
+    let seats: BTreeMap<String, Seat> = before.groups.iter().filter_map(seat).collect();
+    let queued: BTreeSet<_> = seats.keys().cloned().collect();
+    promise(queued == *groups, || {
+        format!("{node} queued for {queued:?} and was admitted to {groups:?}")
+    })?;
+    let places: BTreeSet<_> = seats.values().map(|seat| seat.create).collect();
+    promise(places.len() == 1, || format!("{node} has several places in line: {places:?}"))?;
+    for name in groups {
+        let (before, after) = (&before.groups[name], &after.groups[name]);
+        let head = before.head();
+        promise(head == Some(node), || {
+            format!("{node} was admitted to {name} out of turn, before {head:?}")
+        })?;
+        promise(!before.settling, || format!("{node} was admitted while {name} settles"))?;
+        promise(!after.tickets.contains_key(node), || {
+            format!("{node} was admitted to {name} and its ticket is still there")
+        })?;
+    }
+    Ok(())
+}
+
 /// The value and the keys beside it belong together.
 fn whole(name: &str, before: &Group, after: &Group, turn: &Turn) -> Kept {
-    let nodes: Vec<_> = after.slots.holders.iter().map(|h| &h.node).collect();
-    let distinct: BTreeSet<_> = nodes.iter().collect();
-    promise(distinct.len() == nodes.len(), || format!("{nodes:?} hold {name} twice"))?;
-    promise(after.holders.keys().eq(distinct.iter().copied().copied()), || {
+    let nodes: BTreeSet<_> = after.slots.holders.iter().map(|h| &h.node).collect();
+    promise(after.holders.keys().eq(nodes.iter().copied()), || {
         format!("{nodes:?} hold {name}, with keys of {:?}", after.holders.keys())
     })?;
     for holder in &after.slots.holders {
