@@ -14,6 +14,7 @@ use bus::Bus;
 use fakes::{Answer, Login};
 use lockkeeper::{
     adapters::systemd::{Systemd, boot, jobs::Started, login::Rebooting},
+    config::settings::Settings,
     core::health::Evidence,
     dbus::{
         EXECUTOR_NAME, EXECUTOR_PATH,
@@ -42,7 +43,12 @@ struct Served {
 async fn serve(bus: &Bus, users: Vec<u32>, idle: Duration) -> Served {
     let connection = bus.connect().await;
     let state = tempfile::tempdir().unwrap();
-    let context = Context::new(state.path(), Systemd::new(connection.clone()), Vec::new());
+    let context = Context::new(
+        state.path(),
+        Systemd::new(connection.clone()),
+        Vec::new(),
+        Settings::default().packages,
+    );
     let watcher = bus.connect().await;
     let task = tokio::spawn(async move {
         service::serve(&connection, context, users, idle, future::pending()).await

@@ -8,7 +8,10 @@ use lockkeeper::{
         apt::{Layout, plans::Way, transaction::Outcome},
         systemd::Systemd,
     },
-    config,
+    config::{
+        self,
+        settings::{Packages, Settings, WithoutWayBack},
+    },
     core::plan::PlanId,
     executor::{self, Context, run, service},
     observe::logging,
@@ -60,7 +63,8 @@ async fn serve() -> anyhow::Result<()> {
     let bus = bus.context("cannot reach the system bus")?;
     let mut stop = signal(SignalKind::terminate())?;
     let state = Path::new(executor::STATE);
-    let context = Context::new(state, Systemd::new(bus.clone()), ignored());
+    let (ignored, packages) = settings();
+    let context = Context::new(state, Systemd::new(bus.clone()), ignored, packages);
     let stop = async move {
         stop.recv().await;
     };
@@ -68,20 +72,23 @@ async fn serve() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `workloads.ignore`. With a configuration that cannot be read nothing is ignored: the strict side.
-fn ignored() -> Vec<String> {
+/// `workloads.ignore` and `[packages]`. With a configuration that cannot be read the strict side:
+/// nothing is ignored, and nothing staged that could not be undone.
+fn settings() -> (Vec<String>, Packages) {
     match config::load(Path::new("/")) {
-        Ok(loaded) => loaded.settings.workloads.ignore,
+        Ok(loaded) => (loaded.settings.workloads.ignore, loaded.settings.packages),
         Err(errors) => {
-            tracing::warn!("workloads.ignore is not known, so nothing is ignored: {errors}");
-            Vec::new()
+            tracing::warn!("the configuration is not known, so the strict side is taken: {errors}");
+            let without_way_back = WithoutWayBack::Refuse;
+            (Vec::new(), Packages { without_way_back, ..Settings::default().packages })
         }
     }
 }
 
 async fn transact(plan: &PlanId, way: Way) -> anyhow::Result<()> {
     let layout = Layout::system(Path::new(executor::STATE));
-    match run::main(&layout, plan, way).await? {
+    let (_, packages) = settings();
+    match run::main(&layout, plan, way, packages.lock_wait).await? {
         Outcome::Complete => Ok(()),
         Outcome::Refused { reason } => bail!("plan {} is refused: {reason}", plan.short()),
         Outcome::Failed { reason } => bail!("plan {} failed: {reason}", plan.short()),

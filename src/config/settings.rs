@@ -55,6 +55,8 @@ pub struct Settings {
     pub verify: Verify,
     /// `[schedule]`, `[[window]]`, `[[freeze]]`
     pub schedule: Schedule,
+    /// `[packages]`
+    pub packages: Packages,
     /// `[workloads]`
     pub workloads: Workloads,
 }
@@ -195,6 +197,40 @@ pub struct Verify {
     pub settle: Duration,
     /// `timeout`: not healthy after this long = the update failed (default 10m; more than settle).
     pub timeout: Duration,
+}
+
+/// `[packages]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Packages {
+    /// `without_way_back`: what becomes of a plan with a package whose installed version cannot be
+    /// secured (default `allow`).
+    pub without_way_back: WithoutWayBack,
+    /// `lock_wait`: how long other package managers are waited for before a transaction is refused
+    /// (default 5m).
+    pub lock_wait: Duration,
+}
+
+/// What becomes of a plan that could not be undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WithoutWayBack {
+    /// It is staged and applied all the same. The default.
+    Allow,
+    /// Staging fails, and names the packages.
+    Refuse,
+}
+
+impl WithoutWayBack {
+    /// Every choice.
+    pub const ALL: [Self; 2] = [Self::Allow, Self::Refuse];
+
+    /// Its word in configuration files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Refuse => "refuse",
+        }
+    }
 }
 
 /// `[workloads]`

@@ -9,7 +9,8 @@ use super::{
     keys::Merged,
     origin::{Located, Place},
     settings::{
-        Check, Drain, Etcd, FleetLock, Lock, Reboot, Settings, Strategy, Verify, Workloads,
+        Check, Drain, Etcd, FleetLock, Lock, Packages, Reboot, Settings, Strategy, Verify,
+        Workloads,
     },
     value,
 };
@@ -207,6 +208,10 @@ impl Merged {
                 freezes: self.freezes.value.into_iter().map(FreezeEntry::into_freeze).collect(),
                 spread: self.schedule_spread.value,
                 min_remaining: self.schedule_min_remaining.value,
+            },
+            packages: Packages {
+                without_way_back: self.packages_without_way_back.value,
+                lock_wait: self.packages_lock_wait.value,
             },
             workloads: Workloads { ignore: self.workloads_ignore.value },
         }

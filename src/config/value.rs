@@ -14,7 +14,7 @@ use super::{
     duration::{self, DurationError},
     error::Kind,
     fragment::{Node, Reader},
-    settings::{OnOverdue, Strategy},
+    settings::{OnOverdue, Strategy, WithoutWayBack},
     suggest,
 };
 use crate::core::slots::{MOST_GROUPS, is_group_name};
@@ -123,6 +123,16 @@ pub(super) fn strategy(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> O
 /// `lock.on_overdue`
 pub(super) fn on_overdue(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<OnOverdue> {
     word(reader, key, node, ("answer to an overdue holder", &OnOverdue::ALL), OnOverdue::name)
+}
+
+/// `packages.without_way_back`
+pub(super) fn without_way_back(
+    reader: &mut Reader<'_>,
+    key: &str,
+    node: &Node<'_>,
+) -> Option<WithoutWayBack> {
+    let all = ("answer to a plan without a way back", &WithoutWayBack::ALL[..]);
+    word(reader, key, node, all, WithoutWayBack::name)
 }
 
 /// A whole number within bounds, both inclusive.

@@ -12,6 +12,7 @@ use crate::{
         state_file::StateFileError,
         systemd::{Systemd, SystemdError, boot::BootIdError},
     },
+    config::settings::Packages,
     core::standing::Restarts,
 };
 
@@ -44,6 +45,8 @@ pub struct Context {
     pub systemd: Systemd,
     /// Units and containers nobody restores or verifies (`workloads.ignore`, globs with `*`).
     pub ignore: Vec<String>,
+    /// `[packages]`
+    pub packages: Packages,
     /// What [`verify`] saw last, as long as this process lives.
     seen: Mutex<Option<Restarts>>,
 }
@@ -51,12 +54,13 @@ pub struct Context {
 impl Context {
     /// A context that has seen nothing yet; its files are under `state`.
     #[must_use]
-    pub fn new(state: &Path, systemd: Systemd, ignore: Vec<String>) -> Self {
+    pub fn new(state: &Path, systemd: Systemd, ignore: Vec<String>, packages: Packages) -> Self {
         Self {
             layout: Layout::system(state),
             record: state.join("record.json"),
             systemd,
             ignore,
+            packages,
             seen: Mutex::default(),
         }
     }

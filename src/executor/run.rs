@@ -24,8 +24,6 @@ use crate::{
 
 /// A transaction is started at most this often before it counts as failed.
 const ATTEMPTS: u32 = 2;
-/// How long another package manager is waited for, before the transaction is refused.
-const LOCK_LIMIT: Duration = Duration::from_secs(5 * 60);
 /// Between two looks at the unit.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Looks at systemd in a row that may fail: it may be replacing itself.
@@ -188,16 +186,21 @@ fn uncount(layout: &Layout, id: &PlanId, way: Way) -> Result<(), AptError> {
 }
 
 /// The main process of the unit. Holds off the signals of a stop: systemd waits, and so does a
-/// shutdown.
+/// shutdown. `lock_limit`: how long other package managers are waited for.
 ///
 /// # Errors
 /// When the plan's files cannot be read or written.
-pub async fn main(layout: &Layout, id: &PlanId, way: Way) -> Result<Outcome, RunError> {
+pub async fn main(
+    layout: &Layout,
+    id: &PlanId,
+    way: Way,
+    lock_limit: Duration,
+) -> Result<Outcome, RunError> {
     let mut held = Vec::new();
     for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
         held.push(signal(kind).map_err(RunError::Signals)?);
     }
-    let outcome = transact(layout, id, way, LOCK_LIMIT).await?;
+    let outcome = transact(layout, id, way, lock_limit).await?;
     drop(held);
     Ok(outcome)
 }

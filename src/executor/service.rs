@@ -215,7 +215,8 @@ impl Executor {
         let _call = self.admit(bus, &header).await?;
         let plan = plan_id(plan)?;
         let _turn = self.packages.lock().await;
-        packages(stage::stage(&self.context.layout, &plan).await)
+        let policy = self.context.packages.without_way_back;
+        packages(stage::stage(&self.context.layout, &plan, policy).await)
     }
 
     async fn apply(

@@ -2,10 +2,12 @@
 
 use crate::{
     adapters::apt::{AptError, Layout, stage as apt},
+    config::settings::WithoutWayBack,
     core::plan::PlanId,
 };
 
-/// Downloads, verifies and publishes the stage of a plan. Idempotent.
-pub async fn stage(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
-    apt::stage(layout, id).await
+/// Downloads, verifies and publishes the stage of a plan, and secures the way back from it.
+/// Idempotent.
+pub async fn stage(layout: &Layout, id: &PlanId, policy: WithoutWayBack) -> Result<(), AptError> {
+    apt::stage(layout, id, policy).await
 }

@@ -4,6 +4,7 @@ use std::{fs, time::Duration};
 
 use lockkeeper::{
     adapters::apt::{plans::Way, repository, transaction::Outcome},
+    config::settings::WithoutWayBack,
     dbus::executor::ApplyReport,
     executor::{apply::verify_installed, run::transact, stage::stage},
 };
@@ -70,7 +71,7 @@ async fn a_tampered_archive_is_refused_with_nothing_changed_and_staging_again_re
     assert!(reason.contains("alpha_all.deb does not have the digest of 1.1"), "{reason}");
     assert_eq!((system.versions(), system.read("var/lib/dpkg/status")), before);
 
-    stage(&system.layout, &plan.id).await.unwrap();
+    stage(&system.layout, &plan.id, WithoutWayBack::Allow).await.unwrap();
     assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
 }
 

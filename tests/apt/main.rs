@@ -26,6 +26,7 @@ use lockkeeper::{
         },
         clock,
     },
+    config::settings::WithoutWayBack,
     core::plan::{PackageChange, Plan, PlanId},
     dbus::executor::{ApplyReport, UndoReport},
     executor::{check::check, run::transact, stage::stage},
@@ -49,7 +50,7 @@ async fn plan(system: &System) -> Plan {
 
 async fn staged(system: &System) -> Plan {
     let plan = plan(system).await;
-    stage(&system.layout, &plan.id).await.unwrap();
+    stage(&system.layout, &plan.id, WithoutWayBack::Allow).await.unwrap();
     plan
 }
 

@@ -9,6 +9,7 @@ use lockkeeper::{
         repository,
         transaction::Outcome,
     },
+    config::settings::WithoutWayBack,
     core::plan::PlanId,
     dbus::executor::ApplyReport,
     executor::{check::check, confirm::confirm, run::transact, stage::stage},
@@ -27,7 +28,7 @@ async fn an_archive_that_lost_a_file_fails_staging_and_leaves_nothing() {
     let (archive, system) = updated();
     let plan = plan(&system).await;
     archive.withdraw("beta");
-    let error = stage(&system.layout, &plan.id).await.unwrap_err();
+    let error = stage(&system.layout, &plan.id, WithoutWayBack::Allow).await.unwrap_err();
     assert_eq!(error.kind(), "apt");
     assert!(error.to_string().contains("beta_1-1.1_amd64.deb"), "{error}");
     assert_eq!(files(&system.layout.plan(&plan.id)), ["plan.json"]);
@@ -45,7 +46,7 @@ async fn an_archive_that_swapped_a_file_fails_staging_and_leaves_nothing() {
     let deb = archive.path().join("alpha_1.1_all.deb");
     let bytes = fs::read(&deb).unwrap();
     fs::write(&deb, bytes.iter().map(|byte| byte ^ 1).collect::<Vec<_>>()).unwrap();
-    let error = stage(&system.layout, &plan.id).await.unwrap_err();
+    let error = stage(&system.layout, &plan.id, WithoutWayBack::Allow).await.unwrap_err();
     assert!(error.to_string().contains("Hash Sum mismatch"), "{error}");
     assert_eq!(files(&system.layout.plan(&plan.id)), ["plan.json"]);
 }
@@ -54,14 +55,14 @@ async fn an_archive_that_swapped_a_file_fails_staging_and_leaves_nothing() {
 async fn a_plan_that_is_unknown_or_edited_is_not_staged() {
     let (_archive, system) = updated();
     let unknown = PlanId::parse(&"0".repeat(64)).unwrap();
-    let error = stage(&system.layout, &unknown).await.unwrap_err();
+    let error = stage(&system.layout, &unknown, WithoutWayBack::Allow).await.unwrap_err();
     assert!(matches!(error, AptError::NoPlan(_)), "{error:?}");
 
     let plan = plan(&system).await;
     let path = system.layout.plan(&plan.id).join("plan.json");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("\"1.1\"", "\"9.9\"")).unwrap();
-    let error = stage(&system.layout, &plan.id).await.unwrap_err();
+    let error = stage(&system.layout, &plan.id, WithoutWayBack::Allow).await.unwrap_err();
     assert!(matches!(error, AptError::Damaged { .. }), "{error:?}");
 }
 
@@ -99,18 +100,18 @@ async fn staging_twice_is_the_same_as_once_and_a_plan_under_way_is_not_touched()
     let deb = repository::deb_path(&layout.plan(&plan.id), &plan.packages[0]);
     let inode = |path: &Path| fs::metadata(path).unwrap().ino();
     let before = inode(&deb);
-    stage(layout, &plan.id).await.unwrap();
+    stage(layout, &plan.id, WithoutWayBack::Allow).await.unwrap();
     assert_eq!(inode(&deb), before, "a good stage was downloaded again");
 
     plans::count_attempts(layout, &plan.id, Way::There, 1).unwrap();
-    stage(layout, &plan.id).await.unwrap();
+    stage(layout, &plan.id, WithoutWayBack::Allow).await.unwrap();
     assert_eq!(
         plans::attempts(layout, &plan.id, Way::There).unwrap(),
         1,
         "the attempt was forgotten"
     );
     fs::remove_file(&deb).unwrap();
-    let error = stage(layout, &plan.id).await.unwrap_err();
+    let error = stage(layout, &plan.id, WithoutWayBack::Allow).await.unwrap_err();
     assert!(matches!(error, AptError::Busy(_)), "{error:?}");
     assert!(matches!(confirm(layout, &plan.id), Err(AptError::Busy(_))));
 }
@@ -163,7 +164,7 @@ async fn a_file_system_that_is_too_small_is_refused_before_the_download() {
     let tmpfs = Tmpfs::new("size=4m,mode=755");
     let layout = system.state_at(tmpfs.0.path());
     let plan = check(&layout).await.unwrap().plan.unwrap();
-    let error = stage(&layout, &plan.id).await.unwrap_err();
+    let error = stage(&layout, &plan.id, WithoutWayBack::Allow).await.unwrap_err();
     let AptError::Space { mount, need, free } = &error else { panic!("{error:?}") };
     assert_eq!(mount, tmpfs.0.path());
     // The earlier version is to be secured, too.
@@ -180,7 +181,7 @@ async fn a_file_system_that_runs_full_on_the_way_is_named_and_cleaned_up() {
     let tmpfs = Tmpfs::new("size=4m,mode=755,nr_inodes=18");
     let layout = system.state_at(tmpfs.0.path());
     let plan = check(&layout).await.unwrap().plan.unwrap();
-    let error = stage(&layout, &plan.id).await.unwrap_err();
+    let error = stage(&layout, &plan.id, WithoutWayBack::Allow).await.unwrap_err();
     assert_eq!(error.kind(), "space", "{error:?}");
     let expected = format!("the file system {} is full", tmpfs.0.path().display());
     assert_eq!(error.to_string(), expected);

@@ -4,6 +4,7 @@ use std::fs;
 
 use lockkeeper::{
     adapters::apt::{Layout, plans, way_back::How},
+    config::settings::WithoutWayBack,
     core::plan::PlanId,
     dbus::executor::{ApplyReport, UndoReport},
     executor::stage::stage,
@@ -12,7 +13,7 @@ use lockkeeper::{
 use crate::{
     apply,
     archive::{Archive, Package, run},
-    failed, plan, staged,
+    failed, files, plan, staged,
     system::System,
     undo, updated,
 };
@@ -134,26 +135,31 @@ async fn a_damaged_way_back_is_refused_with_nothing_changed_and_secured_anew_by_
     assert!(reason.contains("alpha_all.deb does not have the digest of 1.0"), "{reason}");
     assert_eq!(known(&system), before);
 
-    stage(&system.layout, &plan.id).await.unwrap();
+    stage(&system.layout, &plan.id, WithoutWayBack::Allow).await.unwrap();
     assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
     assert_eq!(undo(&system, &plan.id).await, UndoReport::Undone);
     assert_eq!(known(&system), before);
 }
 
-#[tokio::test]
-async fn without_a_way_back_the_undo_is_refused_and_says_of_what() {
+/// alpha is not wholly there, so that nothing can be put together from it.
+fn without_way_back() -> (Archive, System) {
     let sick = Package::new("alpha", "1.0").script("postinst", "[ ! -e /sick ]");
     let archive = Archive::with(&[sick, Package::new("beta", "1.0")]);
     let system = System::with(&archive, &["alpha", "beta"]);
-    // Nothing can be put together from a package that is not wholly there.
     system.write("sick", "");
     let deb = archive.path().join("alpha_1.0_all.deb");
     run(system.dpkg().arg("--unpack").arg(deb));
     archive.withdraw("alpha");
     archive.withdraw("beta");
     archive.publish(&[Package::new("alpha", "1.1"), Package::new("beta", "1.1")]);
+    (archive, system)
+}
+
+#[tokio::test]
+async fn without_a_way_back_the_undo_is_refused_and_says_of_what() {
+    let (_archive, system) = without_way_back();
     let plan = plan(&system).await;
-    stage(&system.layout, &plan.id).await.unwrap();
+    stage(&system.layout, &plan.id, WithoutWayBack::Allow).await.unwrap();
     assert_eq!(ways(&system.layout, &plan.id), ["alpha missing", "beta repacked"]);
     assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
     let before = known(&system);
@@ -161,4 +167,28 @@ async fn without_a_way_back_the_undo_is_refused_and_says_of_what() {
     let UndoReport::Impossible { reason } = report else { panic!("{report:?}") };
     assert!(reason.contains("alpha 1.0: "), "{reason}");
     assert_eq!(known(&system), before);
+}
+
+#[tokio::test]
+async fn a_plan_without_a_way_back_is_not_staged_where_such_plans_are_not_wanted() {
+    let (archive, system) = without_way_back();
+    let plan = plan(&system).await;
+    let error = stage(&system.layout, &plan.id, WithoutWayBack::Refuse).await.unwrap_err();
+    assert_eq!(error.kind(), "no-way-back");
+    let text = error.to_string();
+    assert!(text.starts_with("there is no way back from alpha 1.0: "), "{text}");
+    assert!(!text.contains("beta"), "{text}");
+    assert_eq!(files(&system.layout.plan(&plan.id)), ["plan.json"]);
+
+    // One that was staged while they were allowed is not taken for good.
+    stage(&system.layout, &plan.id, WithoutWayBack::Allow).await.unwrap();
+    let error = stage(&system.layout, &plan.id, WithoutWayBack::Refuse).await.unwrap_err();
+    assert_eq!(error.kind(), "no-way-back");
+    assert!(!plans::is_staged(&system.layout, &plan.id));
+
+    // The archive has it again.
+    archive.publish(&[Package::new("alpha", "1.0"), Package::new("alpha", "1.1")]);
+    let again = crate::plan(&system).await;
+    stage(&system.layout, &again.id, WithoutWayBack::Refuse).await.unwrap();
+    assert_eq!(ways(&system.layout, &again.id), ["alpha archive", "beta repacked"]);
 }

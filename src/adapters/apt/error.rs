@@ -54,6 +54,15 @@ pub enum AptError {
         /// The difference.
         why: String,
     },
+    /// The plan could not be undone, and such plans are not wanted.
+    #[error(
+        "there is no way back from {packages}; \
+         packages.without_way_back = \"allow\" takes the update all the same"
+    )]
+    NoWayBack {
+        /// Each package, its version and why it cannot be secured.
+        packages: String,
+    },
     /// The plan is being applied; its stage is not to be touched.
     #[error("plan {} is being applied", .0.short())]
     Busy(PlanId),
@@ -106,6 +115,7 @@ impl AptError {
             Self::NoPlan(_) => "no-plan",
             Self::Damaged { .. } => "damaged",
             Self::Differs { .. } => "differs",
+            Self::NoWayBack { .. } => "no-way-back",
             Self::Busy(_) => "busy",
             Self::Space { .. } | Self::Full { .. } => "space",
             Self::Io { .. } => "io",

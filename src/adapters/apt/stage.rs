@@ -18,13 +18,14 @@ use super::{
 };
 use crate::{
     adapters::node,
+    config::settings::WithoutWayBack,
     core::plan::{PackageChange, Plan, PlanId},
 };
 
 /// Publishes the stage of a plan that a check has written down. A good stage is left as it is, a
 /// damaged one is made anew; a failed one leaves nothing. Older plans are removed, but not one whose
-/// transaction is under way.
-pub async fn stage(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
+/// transaction is under way. `policy`: what becomes of a plan that could not be undone.
+pub async fn stage(layout: &Layout, id: &PlanId, policy: WithoutWayBack) -> Result<(), AptError> {
     let plan = plans::load(layout, id)?;
     let stage = Repository::stage(layout, &plan);
     let good = plans::is_staged(layout, id)
@@ -38,10 +39,14 @@ pub async fn stage(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
     plans::forget_result(layout, id, Way::Back)?;
     if good {
         prove(layout, &stage).await?;
+        if let Err(error) = way_back::judge(layout, id, policy) {
+            repository::clear(layout, id)?;
+            return Err(error);
+        }
         return plans::prune(layout, id);
     }
     repository::clear(layout, id)?;
-    if let Err(error) = make(layout, &plan).await {
+    if let Err(error) = make(layout, &plan, policy).await {
         repository::clear(layout, id)?;
         return Err(error);
     }
@@ -49,7 +54,7 @@ pub async fn stage(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
     plans::prune(layout, id)
 }
 
-async fn make(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
+async fn make(layout: &Layout, plan: &Plan, policy: WithoutWayBack) -> Result<(), AptError> {
     space::check(layout, plan).await?;
     let stage = Repository::stage(layout, plan);
     download(layout, &stage).await?;
@@ -57,6 +62,7 @@ async fn make(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
     prove(layout, &stage).await?;
     stage.sync()?;
     way_back::secure(layout, plan).await?;
+    way_back::judge(layout, &plan.id, policy)?;
     plans::publish(layout, &plan.id)
 }
 

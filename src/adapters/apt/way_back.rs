@@ -15,7 +15,8 @@ use super::{
 };
 use crate::{
     adapters::command::last_lines,
-    core::plan::{PackageChange, Plan},
+    config::settings::WithoutWayBack,
+    core::plan::{PackageChange, Plan, PlanId},
 };
 
 /// What leads back from a plan.
@@ -112,6 +113,18 @@ pub async fn secure(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
 pub async fn is_secured(layout: &Layout, plan: &Plan) -> bool {
     let Ok(Some(back)) = plans::way_back(layout, &plan.id) else { return false };
     repository::verify(&Repository::back(layout, &plan.id, back.changes())).await.is_ok()
+}
+
+/// Refuses a plan with a package that there is no way back from, when such plans are not wanted.
+pub fn judge(layout: &Layout, id: &PlanId, policy: WithoutWayBack) -> Result<(), AptError> {
+    let missing = match (policy, plans::way_back(layout, id)?) {
+        (WithoutWayBack::Allow, _) | (_, None) => return Ok(()),
+        (WithoutWayBack::Refuse, Some(back)) => back.missing(),
+    };
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(AptError::NoWayBack { packages: missing.join("; ") })
 }
 
 fn same(a: &PackageChange, b: &PackageChange) -> bool {
