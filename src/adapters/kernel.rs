@@ -154,6 +154,19 @@ fn in_boot(layout: &Layout, packages: &[Installed]) -> Vec<Kernel> {
     packages.iter().filter_map(kernel).collect()
 }
 
+/// `uname -r`.
+#[must_use]
+pub fn running_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+/// Is this the package of the kernel of that release, or of its modules?
+#[must_use]
+pub fn is_part_of(package: &str, release: &str) -> bool {
+    let parts = ["linux-image-", "linux-image-unsigned-", "linux-modules-", "linux-modules-extra-"];
+    parts.iter().any(|part| package.strip_prefix(part) == Some(release))
+}
+
 fn is_container(layout: &Layout) -> bool {
     ["run/systemd/container", "run/host/container-manager", "run/.containerenv", ".dockerenv"]
         .iter()

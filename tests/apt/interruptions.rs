@@ -24,12 +24,12 @@ use crate::{
 };
 
 /// A package whose unpacking takes long enough to be cut off in the middle.
-fn many(version: &str) -> Package {
+pub fn many(version: &str) -> Package {
     let package = Package::new("many", version);
     (0..3000).fold(package, |p, i| p.file(&format!("usr/share/many/{i}"), version.as_bytes()))
 }
 
-fn journal_is_dirty(system: &System) -> bool {
+pub fn journal_is_dirty(system: &System) -> bool {
     files(&system.root().join("var/lib/dpkg/updates"))
         .iter()
         .any(|name| name.starts_with(|c: char| c.is_ascii_digit()))
@@ -82,7 +82,7 @@ async fn a_dpkg_killed_during_the_transaction_is_repaired_in_the_same_attempt() 
 }
 
 /// Kills the dpkg that works on this system, and no other.
-fn kill_dpkg_of(system: &System) {
+pub fn kill_dpkg_of(system: &System) {
     let root = format!("--root={}", system.root().display());
     let mut killed = 0;
     for entry in fs::read_dir("/proc").unwrap().flatten() {
@@ -100,7 +100,7 @@ fn kill_dpkg_of(system: &System) {
     assert_eq!(killed, 1);
 }
 
-fn quietly(command: &mut Command) -> Child {
+pub fn quietly(command: &mut Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 

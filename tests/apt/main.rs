@@ -9,6 +9,7 @@ mod applying;
 mod archive;
 mod checks;
 mod evidence;
+mod hardships;
 mod interruptions;
 mod staging;
 #[path = "../support/system.rs"]

@@ -54,6 +54,10 @@ impl Package {
         }
     }
 
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     pub fn arch(mut self, arch: &str) -> Self {
         arch.clone_into(&mut self.arch);
         self

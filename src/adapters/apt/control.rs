@@ -22,6 +22,12 @@ pub fn installed_bytes(stanza: &str) -> u64 {
     kib.unwrap_or(0).saturating_mul(1024)
 }
 
+/// The packages a relation names: `alpha (<< 1.1), beta:any | gamma`.
+pub fn names(relation: &str) -> impl Iterator<Item = &str> {
+    let words = relation.split([',', '|']).filter_map(|part| part.split_whitespace().next());
+    words.map(|word| word.split([':', '(', '[']).next().unwrap_or(word))
+}
+
 /// The stanzas of a text, as `apt-cache show` prints them.
 pub fn stanzas(text: &str) -> impl Iterator<Item = &str> {
     text.split("\n\n").filter(|stanza| !stanza.trim().is_empty())
@@ -48,6 +54,13 @@ Version: 1:1.1
     fn stanzas_are_told_apart_and_continued_lines_are_no_fields() {
         let found: Vec<_> = stanzas(SHOWN).filter_map(identity).collect();
         assert_eq!(found, [("alpha", "all", "1.1"), ("beta", "amd64", "1:1.1")]);
+    }
+
+    #[test]
+    fn a_relation_names_packages_whatever_it_says_of_them() {
+        let relation = "alpha (<< 1.1), beta:any |gamma(>= 2) ,\n delta [amd64]";
+        assert_eq!(names(relation).collect::<Vec<_>>(), ["alpha", "beta", "gamma", "delta"]);
+        assert_eq!(names("\n").count(), 0);
     }
 
     #[test]

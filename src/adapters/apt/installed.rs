@@ -96,6 +96,13 @@ pub fn is_done(installed: &[Installed], wanted: &PackageChange) -> bool {
     find(installed, wanted).is_some_and(|have| have.is_complete() && have.version == wanted.to)
 }
 
+/// Is this package of a plan there at its version, in whatever state?
+#[must_use]
+pub fn is_at(installed: &[Installed], wanted: &PackageChange) -> bool {
+    let there = |have: &Installed| !matches!(&*have.status, "not-installed" | "config-files");
+    find(installed, wanted).is_some_and(|have| there(have) && have.version == wanted.to)
+}
+
 /// What the node lacks of a plan, one sentence a package; empty = fully installed.
 #[must_use]
 pub fn lacks(plan: &Plan, installed: &[Installed]) -> Vec<String> {

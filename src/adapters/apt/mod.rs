@@ -20,6 +20,7 @@ pub mod plans;
 pub mod repair;
 pub mod repository;
 pub mod resolve;
+pub mod scripts;
 pub mod simulation;
 pub mod sources;
 pub mod space;

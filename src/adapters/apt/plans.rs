@@ -26,6 +26,11 @@ struct Attempts {
 }
 
 #[derive(Serialize, Deserialize)]
+struct Holds {
+    held: Vec<String>,
+}
+
+#[derive(Serialize, Deserialize)]
 struct Nothing {}
 
 /// Which of the two transactions of a plan.
@@ -136,6 +141,9 @@ pub fn set_result(
 /// between, the result still stands.
 pub fn forget_result(layout: &Layout, id: &PlanId, way: Way) -> Result<(), AptError> {
     state_file::remove(&file(layout, id, way.attempts()))?;
+    if way == Way::Back {
+        state_file::remove(&file(layout, id, "holds.json"))?;
+    }
     Ok(state_file::remove(&file(layout, id, way.result()))?)
 }
 
@@ -155,6 +163,16 @@ pub fn set_way_back(layout: &Layout, id: &PlanId, back: &WayBack) -> Result<(), 
 /// What leads back from a plan, if it was staged.
 pub fn way_back(layout: &Layout, id: &PlanId) -> Result<Option<WayBack>, AptError> {
     read(&file(layout, id, "back.json"))
+}
+
+/// Writes down which packages the admin held before the way back was begun.
+pub fn set_holds(layout: &Layout, id: &PlanId, held: &[String]) -> Result<(), AptError> {
+    write(&file(layout, id, "holds.json"), Holds { held: held.to_vec() })
+}
+
+/// The packages the admin held before the way back was begun, if it was.
+pub fn holds(layout: &Layout, id: &PlanId) -> Result<Option<Vec<String>>, AptError> {
+    Ok(read::<Holds>(&file(layout, id, "holds.json"))?.map(|holds| holds.held))
 }
 
 /// Removes all plans but `keep`, and but those whose transaction is under way.

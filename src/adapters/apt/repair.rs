@@ -29,6 +29,16 @@ pub async fn configure(layout: &Layout, log: &File) -> Result<(), AptError> {
     Ok(())
 }
 
+/// Lets dpkg merge its journal into its status, and does nothing else. As long as there is one apt
+/// does nothing at all.
+pub async fn merge_journal(layout: &Layout) -> Result<(), AptError> {
+    if journal_is_dirty(layout)? {
+        // It opens its database for writing, and finds nothing to select.
+        apt_get::dpkg(layout).arg("--set-selections").output().await?;
+    }
+    Ok(())
+}
+
 /// Updates that dpkg has written down and not yet merged into its status.
 pub fn journal_is_dirty(layout: &Layout) -> Result<bool, AptError> {
     let path = layout.at("var/lib/dpkg/updates");

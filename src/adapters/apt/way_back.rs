@@ -4,10 +4,12 @@
 //! the plan is staged: from the archive if it still has it, else put together again from what is
 //! installed (dpkg-repack(1)).
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AptError, Layout, apt_get, durable,
+    AptError, Layout, apt_get, control, durable,
     installed::{self, Installed},
     plans,
     repository::{self, Repository},
@@ -24,6 +26,13 @@ use crate::{
 pub struct WayBack {
     /// One for each package of the plan, in its order.
     pub packages: Vec<Earlier>,
+    /// What was broken before the plan, one sentence a package.
+    #[serde(default)]
+    pub broken: Vec<String>,
+    /// Packages whose files the plan's versions of others may take over: the earlier version, unpacked
+    /// while such a one is there, goes without them (dpkg's rule for `Replaces`).
+    #[serde(default)]
+    pub replaced: Vec<String>,
 }
 
 /// What was there in place of a package of the plan.
@@ -75,6 +84,21 @@ impl WayBack {
         self.packages.iter().filter_map(change).collect()
     }
 
+    /// Does it lead back from this plan, to the versions it has replaced?
+    #[must_use]
+    pub fn is_of(&self, plan: &Plan) -> bool {
+        let same = |(package, earlier): (&PackageChange, &Earlier)| {
+            let version = match &earlier.how {
+                How::Remove { .. } => None,
+                How::Archive { package } | How::Repacked { package } => Some(&package.to),
+                How::Missing { version, .. } => Some(version),
+            };
+            earlier.name == package.name && version == package.from.as_ref()
+        };
+        self.packages.len() == plan.packages.len()
+            && plan.packages.iter().zip(&self.packages).all(same)
+    }
+
     /// `web 1.0: dpkg-repack is not installed`, for each package there is no way back from.
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
@@ -102,16 +126,36 @@ pub async fn secure(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
         };
         packages.push(Earlier { name: package.name.clone(), how });
     }
-    let back = WayBack { packages };
+    let broken = have.iter().filter(|p| p.is_broken()).map(Installed::sentence).collect();
+    let replaced = replaced(layout, plan).await?;
+    let back = WayBack { packages, broken, replaced };
     let into = Repository::back(layout, &plan.id, back.changes());
     repository::verify(&into).await?;
     into.sync()?;
     plans::set_way_back(layout, &plan.id, &back)
 }
 
+/// The packages of a plan with an earlier version that another of its packages replaces files of.
+async fn replaced(layout: &Layout, plan: &Plan) -> Result<Vec<String>, AptError> {
+    let stage = Repository::stage(layout, plan);
+    let mut replaced = BTreeSet::new();
+    for package in &plan.packages {
+        let deb = repository::deb_path(stage.dir(), package);
+        let field = apt_get::program(layout, "dpkg-deb").arg("-f").arg(deb).arg("Replaces");
+        let field = field.output().await?;
+        let names = control::names(&field).filter(|name| *name != package.name);
+        replaced.extend(names.map(str::to_owned));
+    }
+    let of_plan = |name: &String| plan.packages.iter().any(|p| p.name == *name && p.from.is_some());
+    Ok(replaced.into_iter().filter(of_plan).collect())
+}
+
 /// Is the way back from a staged plan as it was secured, and still the way to what is installed?
 pub async fn is_secured(layout: &Layout, plan: &Plan) -> bool {
     let Ok(Some(back)) = plans::way_back(layout, &plan.id) else { return false };
+    if !back.is_of(plan) {
+        return false;
+    }
     repository::verify(&Repository::back(layout, &plan.id, back.changes())).await.is_ok()
 }
 

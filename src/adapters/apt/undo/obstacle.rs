@@ -1,0 +1,103 @@
+//! What keeps a system from going back, and what was not gone back on.
+
+use std::collections::BTreeSet;
+
+use super::{Ready, rounds::downgrade, stays};
+use crate::adapters::apt::{
+    AptError, Layout, apt_get,
+    installed::{self, Installed},
+    repair, resolve,
+    simulation::{self, Simulation},
+    sources,
+    way_back::How,
+};
+
+/// What keeps a system that is in order from going back: something installed since then needs what
+/// the plan has brought. Of one that is not in order apt can say nothing.
+pub(super) async fn find(layout: &Layout, ready: &Ready) -> Result<Option<String>, AptError> {
+    if repair::is_needed(layout).await? {
+        return Ok(None);
+    }
+    let have = installed::query(layout).await?;
+    let done = downgrade(layout, ready, &have).arg("-s").finish().await?;
+    if done.status.success() {
+        let difference = difference(ready, &have, &simulation::parse(&done.stdout)?);
+        return Ok(difference.map(|difference| format!("{SINCE}: apt would go back {difference}")));
+    }
+    let unmet = unmet(&done.stdout);
+    if unmet.is_empty() {
+        return Ok(Some(format!("apt does not go back: {}", sources::complaint(done.said()))));
+    }
+    Ok(Some(format!("{SINCE}: {}", unmet.join("; "))))
+}
+
+const SINCE: &str = "something that was installed since needs what the update has brought";
+
+/// apt's explanations, ` own : Depends: alpha (>= 1.1) but 1.0 is to be installed`.
+fn unmet(said: &str) -> Vec<String> {
+    let lines = said.lines().filter(|line| line.starts_with(' ') && line.contains(" : "));
+    lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// How what apt would do differs from the way back.
+fn difference(ready: &Ready, have: &[Installed], next: &Simulation) -> Option<String> {
+    let back: BTreeSet<String> = ready.open(have).into_iter().map(resolve::exact_name).collect();
+    let installs = next.installs.iter();
+    let found: BTreeSet<String> =
+        installs.map(|p| format!("{}:{}={}", p.name, p.arch, p.to)).collect();
+    let going = ready.going(have);
+    let going: BTreeSet<&str> = going.iter().map(|going| going.have.name.as_str()).collect();
+    let removes = next.removes.iter();
+    let removes: BTreeSet<&str> =
+        removes.map(|name| name.split(':').next().unwrap_or(name)).collect();
+    let list = |what: &str, names: Vec<String>| {
+        (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")))
+    };
+    let owned = |names: Vec<&&str>| names.into_iter().map(|name| (*name).to_owned()).collect();
+    let parts = [
+        list("without", back.difference(&found).cloned().collect()),
+        list("with", found.difference(&back).cloned().collect()),
+        list("keeping", owned(going.difference(&removes).collect())),
+        list("removing", owned(removes.difference(&going).collect())),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
+}
+
+/// What is not as it was before the plan.
+pub(super) async fn left(layout: &Layout, ready: &Ready) -> Result<Vec<String>, AptError> {
+    let have = installed::query(layout).await?;
+    let mut left = Vec::new();
+    for (package, earlier) in ready.plan.packages.iter().zip(&ready.back.packages) {
+        let Some(now) = installed::find(&have, package) else {
+            left.extend(package.from.as_ref().map(|_| format!("{} is gone", package.name)));
+            continue;
+        };
+        match &earlier.how {
+            How::Remove { .. } if stays(package) => {
+                tracing::warn!(package = now.name, "the kernel that runs stays installed");
+            }
+            How::Remove { .. } => {}
+            _ if now.is_broken() => left.push(now.sentence()),
+            _ if Some(&now.version) != package.from.as_ref() => {
+                left.push(format!("{} is at {}", now.name, now.version));
+            }
+            _ => {}
+        }
+    }
+    let going = ready.going(&have);
+    left.extend(going.iter().map(|g| format!("{} {} is still there", g.have.name, g.have.version)));
+    let others = have.iter().filter(|p| p.is_broken()).map(Installed::sentence);
+    let others: Vec<String> =
+        others.filter(|text| !ready.back.broken.contains(text) && !left.contains(text)).collect();
+    left.extend(others);
+    if repair::journal_is_dirty(layout)? {
+        left.push("dpkg was interrupted".to_owned());
+    }
+    let check = apt_get::with_stage(layout, ready.earlier.dir(), "apt-get").args(["-qq", "check"]);
+    let check = check.finish().await?;
+    if !check.status.success() {
+        left.push(format!("apt-get check: {}", sources::complaint(check.said())));
+    }
+    Ok(left)
+}

@@ -1,0 +1,173 @@
+//! How a system goes back: by apt, and by dpkg in rounds that spare less and less.
+
+use super::Ready;
+use crate::{
+    adapters::{
+        apt::{
+            AptError, Layout, apt_get,
+            installed::{self, Installed},
+            repository::{self, Repository},
+            scripts,
+        },
+        command::Command,
+    },
+    core::plan::PackageChange,
+};
+
+/// The one call of apt that goes all the way back. A hold that came later must not keep the node on
+/// what does not work.
+pub(super) fn downgrade(layout: &Layout, ready: &Ready, have: &[Installed]) -> Command {
+    let going = ready.going(have);
+    let removes = going.iter().map(|going| format!("{}:{}-", going.have.name, going.have.arch));
+    apt_get::with_stage(layout, ready.earlier.dir(), "apt-get")
+        .args(["upgrade", "--allow-downgrades", "--ignore-hold"])
+        .args(removes)
+}
+
+pub(super) async fn by_apt(layout: &Layout, ready: &Ready) -> Result<(), AptError> {
+    let have = installed::query(layout).await?;
+    if ready.open(&have).is_empty() && ready.going(&have).is_empty() {
+        return Ok(());
+    }
+    let status =
+        apt_get::for_real(downgrade(layout, ready, &have)).run_apart(&ready.log.file).await?;
+    if !status.success() {
+        tracing::warn!(%status, "apt-get did not go all the way back");
+    }
+    Ok(())
+}
+
+/// What dpkg does with what apt has left, from round to round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Round {
+    /// As it would by itself.
+    Plain,
+    /// Also where a package of the plan is in the way: it owns files now that were an earlier
+    /// package's, or says that it breaks that one.
+    Over,
+    /// Also where a script of the plan's version will not have it: without the script.
+    WithoutScripts,
+}
+
+pub(super) async fn by_dpkg(layout: &Layout, ready: &Ready) -> Result<(), AptError> {
+    let mut over: Vec<PackageChange> = Vec::new();
+    for round in [Round::Plain, Round::Over, Round::WithoutScripts] {
+        let have = installed::query(layout).await?;
+        let open: Vec<PackageChange> = ready.open(&have).into_iter().cloned().collect();
+        if open.is_empty() && ready.going(&have).is_empty() {
+            break;
+        }
+        if round == Round::WithoutScripts {
+            let going = ready.going(&have).into_iter().map(|going| going.package);
+            scripts::set_aside(layout, &ready.plan.id, open.iter().chain(going))?;
+        }
+        unpack(layout, ready, &open, round).await?;
+        if round >= Round::Over {
+            over.extend(open);
+        }
+        remove(layout, ready).await?;
+    }
+    let replaced = |p: &&PackageChange| ready.back.replaced.contains(&p.name);
+    over.extend(ready.earlier.packages().iter().filter(replaced).cloned());
+    complete(layout, ready, &over).await?;
+    let have = installed::query(layout).await?;
+    let still = ready.plan.packages.iter().filter(|package| installed::is_at(&have, package));
+    scripts::put_back(layout, &ready.plan.id, still)
+}
+
+/// Unpacks earlier packages over whatever state the plan's version is in, and configures them.
+async fn unpack(
+    layout: &Layout,
+    ready: &Ready,
+    packages: &[PackageChange],
+    round: Round,
+) -> Result<(), AptError> {
+    if packages.is_empty() {
+        return Ok(());
+    }
+    let mut force = vec!["downgrade", "confdef", "confold", "hold"];
+    if round >= Round::Over {
+        force.extend(["overwrite", "breaks", "conflicts"]);
+    }
+    let debs = packages.iter().map(|p| repository::deb_path(ready.earlier.dir(), p));
+    let install = apt_get::dpkg(layout).arg(format!("--force-{}", force.join(",")));
+    let install = install.args(["--abort-after=9999", "--install"]).args(debs);
+    let status = install.run_apart(&ready.log.file).await?;
+    if !status.success() {
+        tracing::warn!(%status, ?round, "dpkg did not go all the way back");
+    }
+    Ok(())
+}
+
+/// Unpacks again what has lost files: they were another package's when it was unpacked, and went
+/// with that.
+async fn complete(
+    layout: &Layout,
+    ready: &Ready,
+    packages: &[PackageChange],
+) -> Result<(), AptError> {
+    let mut incomplete = Vec::new();
+    for package in packages {
+        let deb = repository::deb_path(ready.earlier.dir(), package);
+        let contents = apt_get::program(layout, "dpkg-deb").arg("--contents").arg(deb);
+        let contents = contents.output().await?;
+        let there = |path: &str| layout.at(path).symlink_metadata().is_ok();
+        if paths(&contents).any(|path| !there(path)) && !incomplete.contains(package) {
+            incomplete.push(package.clone());
+        }
+    }
+    unpack(layout, ready, &incomplete, Round::Plain).await
+}
+
+/// The paths in `-rw-r--r-- root/root 4 2026-01-01 00:00 ./usr/share/x -> y`, a line each.
+fn paths(contents: &str) -> impl Iterator<Item = &str> {
+    let paths = contents.lines().filter_map(|line| line.split_once(" ./").map(|(_, path)| path));
+    paths.map(|path| {
+        let path = path.split_once(" -> ").map_or(path, |(path, _)| path);
+        path.split_once(" link to ").map_or(path, |(path, _)| path)
+    })
+}
+
+/// What the plan has brought anew goes. A package that was cut off while it was unpacked is unpacked
+/// again first: only then does dpkg know its files.
+async fn remove(layout: &Layout, ready: &Ready) -> Result<(), AptError> {
+    let stage = Repository::stage(layout, &ready.plan);
+    let have = installed::query(layout).await?;
+    let going = ready.going(&have);
+    let half: Vec<_> = going.iter().filter(|going| going.have.reinstall).collect();
+    if !half.is_empty() && repository::verify(&stage).await.is_ok() {
+        let debs = half.iter().map(|going| repository::deb_path(stage.dir(), going.package));
+        apt_get::dpkg(layout).arg("--unpack").args(debs).run_apart(&ready.log.file).await?;
+    }
+    for (purge, how) in [(true, "--purge"), (false, "--remove")] {
+        let names = going.iter().filter(|going| going.purge == purge);
+        let names: Vec<String> =
+            names.map(|going| format!("{}:{}", going.have.name, going.have.arch)).collect();
+        if names.is_empty() {
+            continue;
+        }
+        let remove = apt_get::dpkg(layout).arg("--force-remove-reinstreq").arg(how).args(names);
+        let status = remove.run_apart(&ready.log.file).await?;
+        if !status.success() {
+            tracing::warn!(%status, "dpkg did not remove all that was new");
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_read_whatever_they_are() {
+        let contents = "\
+drwxr-xr-x root/root         0 2026-01-01 00:00 ./
+-rw-r--r-- root/root         4 2026-01-01 00:00 ./usr/share/a b
+lrwxrwxrwx root/root         0 2026-01-01 00:00 ./usr/share/c -> ../x
+hrw-r--r-- root/root         0 2026-01-01 00:00 ./usr/share/d link to ./usr/share/a b
+";
+        let found: Vec<_> = paths(contents).collect();
+        assert_eq!(found, ["", "usr/share/a b", "usr/share/c", "usr/share/d"]);
+    }
+}
