@@ -192,3 +192,47 @@ async fn a_plan_without_a_way_back_is_not_staged_where_such_plans_are_not_wanted
     stage(&system.layout, &again.id, WithoutWayBack::Refuse).await.unwrap();
     assert_eq!(ways(&system.layout, &again.id), ["alpha archive", "beta repacked"]);
 }
+
+#[tokio::test]
+async fn an_earlier_version_that_the_archive_lists_and_has_lost_comes_from_the_cache_or_is_repacked()
+ {
+    let (archive, system) = updated();
+    let cache = system.root().join("var/cache/apt/archives");
+    for (name, other) in [("alpha", false), ("beta", true)] {
+        let deb = files(archive.path()).into_iter().find(|f| f.starts_with(&format!("{name}_1")));
+        let lost = archive.path().join(deb.unwrap());
+        let mut bytes = fs::read(&lost).unwrap();
+        fs::remove_file(&lost).unwrap();
+        // Of beta the cache has something of the same size, and not the same.
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= u8::from(other);
+        let quoted = lost.file_name().unwrap().to_str().unwrap().replace("1-1.0", "1%3a1.0");
+        fs::write(cache.join(quoted), bytes).unwrap();
+    }
+    let before = known(&system);
+    let plan = staged(&system).await;
+    assert_eq!(
+        ways(&system.layout, &plan.id),
+        ["alpha archive", "beta repacked", "delta remove", "gamma archive"]
+    );
+    assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
+    assert_eq!(undo(&system, &plan.id).await, UndoReport::Undone);
+    assert_eq!(known(&system), before);
+}
+
+#[tokio::test]
+async fn a_package_that_changes_its_architecture_goes_back_to_the_one_it_had() {
+    let archive = Archive::with(&[Package::new("alpha", "1.0"), Package::new("beta", "1.0")]);
+    let system = System::with(&archive, &["alpha", "beta"]);
+    archive.withdraw("beta");
+    let changed = |name: &str| Package::new(name, "1.1").arch("amd64");
+    archive.publish(&[changed("alpha"), changed("beta")]);
+    let before = known(&system);
+    let plan = staged(&system).await;
+    assert_eq!(ways(&system.layout, &plan.id), ["alpha archive", "beta repacked"]);
+    assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
+    assert_eq!(undo(&system, &plan.id).await, UndoReport::Undone);
+    assert_eq!(known(&system), before);
+    let arch = run(system.dpkg().args(["-s", "alpha", "beta"]));
+    assert_eq!(arch.matches("Architecture: all").count(), 2, "{arch}");
+}

@@ -49,9 +49,9 @@ pub async fn query(layout: &Layout) -> Result<Vec<Installed>, AptError> {
     parse(&apt_get::dpkg_query(layout).args(["-W", "-f", FORMAT]).output().await?)
 }
 
-/// Names of the packages the admin holds.
+/// `name:arch` of the packages the admin holds.
 pub async fn held(layout: &Layout) -> Result<Vec<String>, AptError> {
-    let format = "${Package}\t${db:Status-Want}\n";
+    let format = "${Package}:${Architecture}\t${db:Status-Want}\n";
     let text = apt_get::dpkg_query(layout).args(["-W", "-f", format]).output().await?;
     let held = text.lines().filter_map(|line| line.strip_suffix("\thold"));
     Ok(held.map(str::to_owned).collect())

@@ -28,13 +28,10 @@ struct Growth {
 }
 
 /// Refuses a plan that would run a file system full: archives to download (into `state`), growth of
-/// the system, kernels in /boot; each with a tenth to spare.
-pub async fn check(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
+/// the system, kernels in /boot; each with a tenth to spare. `earlier`: bytes that the way back takes.
+pub async fn check(layout: &Layout, plan: &Plan, earlier: u64) -> Result<(), AptError> {
     let shown = shown(layout, plan).await?;
     let growth = growth(plan, &shown, &installed::query(layout).await?);
-    // The earlier versions, which lead back, weigh about as much.
-    let earlier = plan.packages.iter().filter(|package| package.from.is_some());
-    let earlier: u64 = earlier.map(|package| package.size).sum();
     let archives = plan.download_bytes().saturating_add(earlier);
     let mut needs = vec![
         Need { path: layout.plans(), bytes: with_margin(archives) },

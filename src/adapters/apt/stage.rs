@@ -55,13 +55,14 @@ pub async fn stage(layout: &Layout, id: &PlanId, policy: WithoutWayBack) -> Resu
 }
 
 async fn make(layout: &Layout, plan: &Plan, policy: WithoutWayBack) -> Result<(), AptError> {
-    space::check(layout, plan).await?;
+    let earlier = way_back::survey(layout, plan).await?;
+    space::check(layout, plan, earlier.bytes()).await?;
     let stage = Repository::stage(layout, plan);
     download(layout, &stage).await?;
     repository::verify(&stage).await?;
     prove(layout, &stage).await?;
     stage.sync()?;
-    way_back::secure(layout, plan).await?;
+    way_back::secure(layout, plan, earlier).await?;
     way_back::judge(layout, &plan.id, policy)?;
     plans::publish(layout, &plan.id)
 }
@@ -78,15 +79,16 @@ async fn prove(layout: &Layout, stage: &Repository) -> Result<(), AptError> {
 
 /// Downloads each archive of a repository, at its exact version, by the private lists.
 ///
-/// apt takes a file of the right size in the folder for the right one: the folder is fresh.
+/// apt takes a file of the right size in the folder for the right one: the folder is fresh. Where
+/// some cannot be had, the others are taken all the same.
 pub(super) async fn download(layout: &Layout, into: &Repository) -> Result<(), AptError> {
     let dir = into.dir();
+    durable::folder(&dir.join("debs"))?;
     if into.packages().is_empty() {
-        return durable::fresh_folder(&dir.join("debs"));
+        return Ok(());
     }
-    let (incoming, debs) = (dir.join("download"), dir.join("debs"));
+    let incoming = dir.join("download");
     durable::fresh_folder(&incoming)?;
-    durable::fresh_folder(&debs)?;
     give_to_sandbox(&incoming)?;
     let exact = into.packages().iter().map(resolve::exact_name);
     let download = apt_get::with_our_lists(layout, "apt-get")
@@ -94,13 +96,13 @@ pub(super) async fn download(layout: &Layout, into: &Repository) -> Result<(), A
         .args(exact)
         .current_dir(&incoming);
     let done = download.finish().await?;
+    let files = files_in(&incoming)?;
+    let take = |package| take(&files, package, &repository::deb_path(dir, package));
+    let taken: Vec<_> = into.packages().iter().map(take).collect();
     if !done.status.success() {
         return Err(failed(&incoming, done.said()));
     }
-    let files = files_in(&incoming)?;
-    for package in into.packages() {
-        take(&files, package, &repository::deb_path(dir, package))?;
-    }
+    taken.into_iter().collect::<Result<(), _>>()?;
     durable::remove(&incoming)
 }
 

@@ -4,7 +4,7 @@
 //! the plan is staged: from the archive if it still has it, else put together again from what is
 //! installed (dpkg-repack(1)).
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use super::{
     installed::{self, Installed},
     plans,
     repository::{self, Repository},
-    stage, uris,
+    resolve, space, stage,
 };
 use crate::{
     adapters::command::last_lines,
@@ -110,19 +110,51 @@ impl WayBack {
     }
 }
 
-/// Secures the way back from a plan, durably. What cannot be had is written down, and no error.
-pub async fn secure(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
-    durable::fresh_folder(&layout.back(&plan.id))?;
+/// What is to be secured, and where it can be had.
+#[derive(Debug)]
+pub struct Survey {
+    /// What dpkg has.
+    have: Vec<Installed>,
+    /// The earlier versions that the archive still has, with their digests.
+    archived: Vec<PackageChange>,
+    /// What the others weigh, about.
+    repacked_bytes: u64,
+}
+
+impl Survey {
+    /// Bytes that all of it will take, about.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.archived.iter().map(|p| p.size).fold(self.repacked_bytes, u64::saturating_add)
+    }
+}
+
+/// Looks where the earlier versions of a plan's packages can be had.
+pub async fn survey(layout: &Layout, plan: &Plan) -> Result<Survey, AptError> {
     let have = installed::query(layout).await?;
-    let archived = from_archive(layout, plan).await?;
-    let into = Repository::back(layout, &plan.id, archived.clone());
-    stage::download(layout, &into).await?;
+    let wanted: Vec<PackageChange> =
+        plan.packages.iter().filter_map(|package| earlier(package, &have)).collect();
+    let archived = from_archive(layout, &wanted).await?;
+    let others = wanted.iter().filter(|wanted| !archived.iter().any(|p| same(p, wanted)));
+    // Packing saves at least a third of all but what is packed already.
+    let bytes = others.filter_map(|wanted| installed::find(&have, wanted)).map(|have| have.bytes);
+    Ok(Survey { repacked_bytes: bytes.fold(0, u64::saturating_add), have, archived })
+}
+
+/// Secures the way back from a plan, durably. What cannot be had is written down, and no error.
+pub async fn secure(layout: &Layout, plan: &Plan, survey: Survey) -> Result<(), AptError> {
+    let Survey { have, mut archived, .. } = survey;
+    let dir = layout.back(&plan.id);
+    durable::fresh_folder(&dir.join("debs"))?;
+    archived = fetch(layout, &plan.id, archived).await?;
     let mut packages = Vec::new();
     for package in &plan.packages {
-        let how = match (&package.from, archived.iter().find(|p| same(p, package))) {
-            (None, _) => How::Remove { purge: installed::find(&have, package).is_none() },
-            (Some(_), Some(archived)) => How::Archive { package: archived.clone() },
-            (Some(version), None) => repacked(layout, plan, package, version, &have).await?,
+        let how = match earlier(package, &have) {
+            None => How::Remove { purge: installed::find(&have, package).is_none() },
+            Some(wanted) => match archived.iter().find(|p| same(p, &wanted)) {
+                Some(archived) => How::Archive { package: archived.clone() },
+                None => repacked(layout, &plan.id, wanted, &have).await?,
+            },
         };
         packages.push(Earlier { name: package.name.clone(), how });
     }
@@ -133,6 +165,66 @@ pub async fn secure(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
     repository::verify(&into).await?;
     into.sync()?;
     plans::set_way_back(layout, &plan.id, &back)
+}
+
+/// The way from the plan's version of a package to the one it replaces; its digest is not known yet.
+fn earlier(package: &PackageChange, have: &[Installed]) -> Option<PackageChange> {
+    let from = package.from.clone()?;
+    let have = installed::find(have, package).filter(|have| have.version == from);
+    Some(PackageChange {
+        name: package.name.clone(),
+        arch: have.map_or(&package.arch, |have| &have.arch).clone(),
+        from: Some(package.to.clone()),
+        to: from,
+        sha256: String::new(),
+        size: 0,
+        origin: String::new(),
+    })
+}
+
+/// Downloads what the archive offers, but for what lies in the system's cache. Answers with what it
+/// got: an archive may have lost the file since its lists were made.
+async fn fetch(
+    layout: &Layout,
+    id: &PlanId,
+    archived: Vec<PackageChange>,
+) -> Result<Vec<PackageChange>, AptError> {
+    let dir = layout.back(id);
+    let mut rest = Vec::new();
+    for package in &archived {
+        if !from_cache(layout, package, &repository::deb_path(&dir, package))? {
+            rest.push(package.clone());
+        }
+    }
+    match stage::download(layout, &Repository::back(layout, id, rest)).await {
+        Ok(()) => return Ok(archived),
+        Err(error @ AptError::Full { .. }) => return Err(error),
+        Err(error) => {
+            tracing::warn!(error = %error, "earlier versions are missing in the archive");
+        }
+    }
+    let there = |package: &PackageChange| repository::deb_path(&dir, package).exists();
+    Ok(archived.into_iter().filter(there).collect())
+}
+
+/// Copies a package from the system's cache, if that has exactly the archive's.
+fn from_cache(layout: &Layout, package: &PackageChange, place: &Path) -> Result<bool, AptError> {
+    // As apt writes it.
+    let version = package.to.replace(':', "%3a");
+    let file = format!("{}_{version}_{}.deb", package.name, package.arch);
+    let cached = layout.at("var/cache/apt/archives").join(file);
+    let is_it = |path: &Path| {
+        durable::digest(path).is_ok_and(|(sha256, size)| {
+            (sha256.as_str(), size) == (package.sha256.as_str(), package.size)
+        })
+    };
+    if !is_it(&cached) {
+        return Ok(false);
+    }
+    fs::copy(&cached, place)
+        .and_then(|_| fs::set_permissions(place, fs::Permissions::from_mode(0o644)))
+        .map_err(AptError::io("copy", &cached))?;
+    Ok(is_it(place))
 }
 
 /// The packages of a plan with an earlier version that another of its packages replaces files of.
@@ -172,104 +264,115 @@ pub fn judge(layout: &Layout, id: &PlanId, policy: WithoutWayBack) -> Result<(),
 }
 
 fn same(a: &PackageChange, b: &PackageChange) -> bool {
-    a.name == b.name
+    (&a.name, &a.arch, &a.to) == (&b.name, &b.arch, &b.to)
 }
 
-/// The earlier versions that the archive still has, with their digests.
-async fn from_archive(layout: &Layout, plan: &Plan) -> Result<Vec<PackageChange>, AptError> {
-    let earlier = |package: &&PackageChange| package.from.is_some();
-    let wanted: Vec<&PackageChange> = plan.packages.iter().filter(earlier).collect();
+/// Those of the earlier versions that the archive still has, with their digests.
+async fn from_archive(
+    layout: &Layout,
+    wanted: &[PackageChange],
+) -> Result<Vec<PackageChange>, AptError> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let names = wanted.iter().map(|package| format!("{}:{}", package.name, package.arch));
-    let madison = apt_get::with_our_lists(layout, "apt-cache").arg("madison").args(names);
-    // A name it knows nothing of makes it fail; what it prints of the others counts.
-    let found = madison.finish().await?.stdout;
-    let known: Vec<&PackageChange> =
-        wanted.into_iter().filter(|package| offers(&found, package)).collect();
-    if known.is_empty() {
-        return Ok(Vec::new());
-    }
-    let exact = known.iter().map(|p| earlier_name(p));
-    let files = uris::look_up(layout, exact).await?;
-    let changes = known.iter().filter_map(|package| change(package, &files));
-    Ok(changes.collect())
+    let exact = wanted.iter().map(resolve::exact_name);
+    let show = apt_get::with_our_lists(layout, "apt-cache").args(["-q", "show"]).args(exact);
+    // A version it knows nothing of makes it fail; what it prints of the others counts.
+    let shown = show.finish().await?.stdout;
+    Ok(wanted.iter().filter_map(|wanted| archived(wanted, &shown)).collect())
 }
 
-/// Has `apt-cache madison` a line `name | version | source` of the earlier version?
-fn offers(madison: &str, package: &PackageChange) -> bool {
-    madison.lines().any(|line| {
-        let mut fields = line.split('|').map(str::trim);
-        let name = fields.next().unwrap_or_default();
-        let name = name.split(':').next().unwrap_or(name);
-        name == package.name && fields.next() == package.from.as_deref()
-    })
-}
-
-fn earlier_name(package: &PackageChange) -> String {
-    let from = package.from.as_deref().unwrap_or_default();
-    format!("{}:{}={from}", package.name, package.arch)
-}
-
-/// The way from the plan's version to the earlier one, by what the archive says of that.
-fn change(package: &PackageChange, files: &[uris::Uri]) -> Option<PackageChange> {
-    let from = package.from.as_ref()?;
-    let file = files.iter().find(|file| file.name == package.name && file.version == *from)?;
+/// What the archive says of a package. What dpkg alone knows of has no digest.
+fn archived(wanted: &PackageChange, shown: &str) -> Option<PackageChange> {
+    let identity = (wanted.name.as_str(), wanted.arch.as_str(), wanted.to.as_str());
+    let stanza = control::stanzas(shown).find(|stanza| {
+        control::identity(stanza) == Some(identity) && control::field(stanza, "SHA256").is_some()
+    })?;
     Some(PackageChange {
-        name: package.name.clone(),
-        arch: file.arch.clone(),
-        from: Some(package.to.clone()),
-        to: from.clone(),
-        sha256: file.sha256.clone()?,
-        size: file.size,
+        sha256: control::field(stanza, "SHA256")?.to_ascii_lowercase(),
+        size: control::field(stanza, "Size")?.parse().ok()?,
         origin: "archive".to_owned(),
+        ..wanted.clone()
     })
 }
 
+/// Puts a package together from what is installed. Packed quickly: it is not kept for long.
 async fn repacked(
     layout: &Layout,
-    plan: &Plan,
-    package: &PackageChange,
-    version: &str,
+    id: &PlanId,
+    wanted: PackageChange,
     have: &[Installed],
 ) -> Result<How, AptError> {
-    let missing = |why: String| How::Missing { version: version.to_owned(), why };
-    let Some(have) = installed::find(have, package).filter(|have| have.version == version) else {
-        return Ok(missing("it is not what is installed".to_owned()));
+    let missing = |why: String| Ok(How::Missing { version: wanted.to.clone(), why });
+    let Some(have) = installed::find(have, &wanted).filter(|have| have.version == wanted.to) else {
+        return missing("it is not what is installed".to_owned());
     };
-    let dir = layout.back(&plan.id);
+    let dir = layout.back(id);
     let incoming = dir.join("download");
     durable::fresh_folder(&incoming)?;
     let repack = apt_get::program(layout, "dpkg-repack")
         .arg(format!("--root={}", layout.root().display()))
+        .args(["--deb-option=-Zgzip", "--deb-option=-z1"])
         .arg(format!("{}:{}", have.name, have.arch))
         .current_dir(&incoming);
     let done = match repack.finish().await {
-        Ok(done) if done.status.success() => done,
-        Ok(done) => {
-            return Ok(missing(format!("dpkg-repack: {}", last_lines(done.said(), 2))));
-        }
+        Ok(done) => done,
         Err(error) => {
-            return Ok(missing(format!("the archive does not have it any more, and {error}")));
+            return missing(format!("the archive does not have it any more, and {error}"));
         }
     };
-    tracing::debug!(package = package.name, said = done.said(), "repacked");
-    let mut earlier = PackageChange {
-        arch: have.arch.clone(),
-        from: Some(package.to.clone()),
-        to: version.to_owned(),
-        origin: "repacked".to_owned(),
-        ..package.clone()
-    };
-    let place = repository::deb_path(&dir, &earlier);
+    if done.said().contains("No space left on device") {
+        return Err(AptError::Full { mount: space::mount_point(&incoming) });
+    }
+    let place = repository::deb_path(&dir, &wanted);
     // Its exit status is no proof: of a package that is not wholly installed it makes nothing.
-    if stage::take(&stage::files_in(&incoming)?, &earlier, &place).is_err() {
+    if !done.status.success() || stage::take(&stage::files_in(&incoming)?, &wanted, &place).is_err()
+    {
         let said = last_lines(done.said(), 2);
-        return Ok(missing(format!("dpkg-repack makes no package of it: {said}")));
+        return missing(format!("dpkg-repack makes no package of it: {said}"));
     }
     durable::remove(&incoming)?;
-    let digest = durable::digest(&place).map_err(AptError::io("read", &place))?;
-    (earlier.sha256, earlier.size) = digest;
-    Ok(How::Repacked { package: earlier })
+    let (sha256, size) = durable::digest(&place).map_err(AptError::io("read", &place))?;
+    let origin = "repacked".to_owned();
+    Ok(How::Repacked { package: PackageChange { sha256, size, origin, ..wanted } })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_dpkg_alone_knows_of_is_not_in_the_archive() {
+        let shown = "\
+Package: a
+Status: install ok installed
+Architecture: amd64
+Version: 1
+
+Package: a
+Architecture: i386
+Version: 1
+Size: 7
+SHA256: AB
+
+Package: a
+Architecture: amd64
+Version: 2
+Size: 8
+SHA256: cd
+";
+        let wanted = |arch: &str, version: &str| PackageChange {
+            name: "a".into(),
+            arch: arch.into(),
+            from: Some("3".into()),
+            to: version.into(),
+            sha256: String::new(),
+            size: 0,
+            origin: String::new(),
+        };
+        assert_eq!(archived(&wanted("amd64", "1"), shown), None);
+        assert_eq!(archived(&wanted("amd64", "3"), shown), None);
+        let found = archived(&wanted("i386", "1"), shown).unwrap();
+        assert_eq!((found.sha256.as_str(), found.size), ("ab", 7));
+    }
 }

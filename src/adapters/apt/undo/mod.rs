@@ -95,7 +95,10 @@ async fn holds(layout: &Layout, ready: &Ready) -> Result<Vec<String>, AptError> 
         return Ok(held);
     }
     let mut held = installed::held(layout).await?;
-    held.retain(|name| ready.earlier.packages().iter().any(|p| p.name == *name));
+    let goes_back = |name: &String| {
+        ready.earlier.packages().iter().any(|p| format!("{}:{}", p.name, p.arch) == *name)
+    };
+    held.retain(goes_back);
     plans::set_holds(layout, &ready.plan.id, &held)?;
     Ok(held)
 }
