@@ -3,9 +3,13 @@
 use std::{fs, time::Duration};
 
 use lockkeeper::{
-    adapters::apt::{plans::Way, repository, transaction::Outcome},
+    adapters::apt::{
+        plans::{self, Way},
+        repository,
+        transaction::Outcome,
+    },
     config::settings::WithoutWayBack,
-    dbus::executor::ApplyReport,
+    dbus::executor::{ApplyReport, UndoReport},
     executor::{apply::verify_installed, run::transact, stage::stage},
 };
 
@@ -14,7 +18,7 @@ use crate::{
     archive::{Archive, Package, open_dir},
     failed, refused, staged,
     system::System,
-    updated,
+    undo, updated,
 };
 
 #[tokio::test]
@@ -178,4 +182,65 @@ async fn what_an_admin_has_installed_of_the_plan_meanwhile_is_not_in_the_way() {
     system.apt(&["install", "alpha"]);
     assert_eq!(system.version("alpha"), "ii 1.1");
     assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
+}
+
+/// How often one transaction is made: neither apt's order nor whose turn it is may matter.
+const RUNS: usize = 20;
+/// So many packages it has.
+const SET: usize = 14;
+
+/// Which package of the set another needs.
+fn needs(package: usize) -> Option<usize> {
+    match package {
+        9 => Some(5),
+        11 => Some(9),
+        3 | 7 => Some(package + 1),
+        _ => None,
+    }
+}
+
+/// The set, whose packages fail when `/bad` has their name.
+fn set(version: &str) -> Vec<Package> {
+    let package = |i| {
+        let name = format!("p{i:02}");
+        let fails = format!(r#"read bad < /bad; [ "$bad" != {name} ]"#);
+        let package = Package::new(&name, version);
+        let package = if version == "1.1" { package.script("postinst", &fails) } else { package };
+        match needs(i) {
+            Some(other) => package.field("Depends", &format!("p{other:02} (>= {version})")),
+            None => package,
+        }
+    };
+    (0..SET).map(package).collect()
+}
+
+#[tokio::test]
+async fn all_but_a_failing_package_and_its_dependants_are_finished_in_every_one_of_20_runs() {
+    let archive = Archive::with(&set("1.0"));
+    let names: Vec<String> = (0..SET).map(|i| format!("p{i:02}")).collect();
+    let system = System::with(&archive, &names.iter().map(String::as_str).collect::<Vec<_>>());
+    archive.publish(&set("1.1"));
+    let before = system.versions();
+    let plan = staged(&system).await;
+    for run in 0..RUNS {
+        let bad = run % SET;
+        system.write("bad", &format!("p{bad:02}\n"));
+        let reason = failed(apply(&system, &plan.id).await);
+        assert!(reason.contains(&format!("p{bad:02} 1.1 is half-configured")), "{reason}");
+        let versions = system.versions();
+        for (i, name) in names.iter().enumerate() {
+            let waits = std::iter::successors(needs(i), |i| needs(*i)).any(|needed| needed == bad);
+            let expected = match waits {
+                _ if i == bad => "iF 1.1",
+                true => "iU 1.1",
+                false => "ii 1.1",
+            };
+            assert_eq!(versions[name], expected, "run {run}: {name}");
+        }
+        assert_eq!(undo(&system, &plan.id).await, UndoReport::Undone, "run {run}");
+        assert_eq!(system.versions(), before, "run {run}");
+        for way in [Way::There, Way::Back] {
+            plans::forget_result(&system.layout, &plan.id, way).unwrap();
+        }
+    }
 }
