@@ -18,13 +18,19 @@ impl From<Outcome> for ApplyReport {
     }
 }
 
-/// Applies a staged plan and waits for its end: see [`Run::to_its_end`].
+/// Applies a staged plan and waits for its end: see [`Run::to_its_end`]. One that was gone back from
+/// must be staged again first.
 ///
 /// # Errors
 /// When the transaction cannot be started or followed.
 pub async fn apply(run: &Run<'_>) -> Result<ApplyReport, RunError> {
     if let Err(error) = plans::load(run.layout, run.id) {
         return Ok(unreadable(run.layout, run.id, &error));
+    }
+    if plans::is_gone_back_from(run.layout, run.id)? {
+        let id = run.id.short();
+        let reason = format!("plan {id} was undone; to try it again, stage it again");
+        return Ok(ApplyReport::Refused { reason });
     }
     Ok(run.to_its_end().await?.into())
 }

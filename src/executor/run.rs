@@ -219,6 +219,9 @@ pub async fn transact(
     if let Some(outcome) = plans::result(layout, id, way)? {
         return Ok(outcome);
     }
+    if way == Way::Back {
+        give_up(layout, id)?;
+    }
     let first = plans::attempts(layout, id, way)? <= 1;
     let outcome = match attempt(layout, id, way, lock_limit).await {
         // What an earlier attempt has done is not undone by refusing to go on.
@@ -228,6 +231,16 @@ pub async fn transact(
     tracing::info!(plan = id.short(), ?way, ?outcome, "transaction ended");
     plans::set_result(layout, id, way, &outcome)?;
     Ok(outcome)
+}
+
+/// A plan that is gone back from is not tried any more, though its own transaction was cut off.
+fn give_up(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
+    let begun = plans::attempts(layout, id, Way::There)? > 0;
+    if begun && plans::result(layout, id, Way::There)?.is_none() {
+        let reason = "the transaction was cut off, and not tried again".to_owned();
+        plans::set_result(layout, id, Way::There, &Outcome::Failed { reason })?;
+    }
+    Ok(())
 }
 
 async fn attempt(layout: &Layout, id: &PlanId, way: Way, lock_limit: Duration) -> Outcome {

@@ -6,7 +6,7 @@ use lockkeeper::{
     adapters::apt::{
         plans::{self, Way},
         repository,
-        transaction::Outcome,
+        transaction::{self, Outcome},
     },
     config::settings::WithoutWayBack,
     dbus::executor::{ApplyReport, UndoReport},
@@ -77,6 +77,25 @@ async fn a_tampered_archive_is_refused_with_nothing_changed_and_staging_again_re
 
     stage(&system.layout, &plan.id, WithoutWayBack::Allow).await.unwrap();
     assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
+}
+
+#[tokio::test]
+async fn apt_itself_refuses_an_archive_that_is_tampered_with_at_the_last_moment() {
+    let (_archive, system) = updated();
+    let plan = staged(&system).await;
+    let before = (system.versions(), system.read("var/lib/dpkg/status"));
+    let patience = Duration::from_secs(1);
+    let ready = transaction::prepare(&system.layout, &plan.id, patience).await.unwrap().unwrap();
+    // The same size, and verified already.
+    let deb = repository::deb_path(&system.layout.plan(&plan.id), &plan.packages[0]);
+    let mut bytes = fs::read(&deb).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&deb, bytes).unwrap();
+    let outcome = transaction::install(&system.layout, ready).await.unwrap();
+    let Outcome::Refused { reason } = outcome else { panic!("{outcome:?}") };
+    assert!(reason.contains("Hash Sum mismatch"), "{reason}");
+    assert_eq!((system.versions(), system.read("var/lib/dpkg/status")), before);
 }
 
 #[tokio::test]

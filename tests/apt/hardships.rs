@@ -81,6 +81,7 @@ async fn what_an_admin_has_installed_since_and_needs_the_update_is_in_the_way_an
         assert_eq!(known(&system), before);
         system.apt(&["remove", package]);
         // The executor tries a refused one afresh.
+        assert!(!plans::is_gone_back_from(&system.layout, &plan.id).unwrap());
         plans::forget_result(&system.layout, &plan.id, Way::Back).unwrap();
     }
     assert_eq!(undo(&system, &plan.id).await, UndoReport::Undone);
@@ -201,6 +202,9 @@ async fn an_update_cut_off_while_it_was_unpacked_is_undone_without_being_finishe
         assert_eq!(system.read("usr/share/many/2999"), "1.0");
         assert!(!system.root().join("usr/share/fresh").exists(), "{cut_off}");
         assert!(!system.root().join("configured").exists());
+        // It is over, and may be forgotten.
+        assert!(plans::is_gone_back_from(&system.layout, &plan.id).unwrap());
+        assert!(!plans::is_under_way(&system.layout, &plan.id).unwrap());
         plans::forget_result(&system.layout, &plan.id, Way::Back).unwrap();
         plans::forget_result(&system.layout, &plan.id, Way::There).unwrap();
     }

@@ -155,6 +155,12 @@ pub fn is_under_way(layout: &Layout, id: &PlanId) -> Result<bool, AptError> {
     Ok(open(Way::There)? || open(Way::Back)?)
 }
 
+/// Has the way back from the plan been begun, and not refused?
+pub fn is_gone_back_from(layout: &Layout, id: &PlanId) -> Result<bool, AptError> {
+    let refused = matches!(result(layout, id, Way::Back)?, Some(Outcome::Refused { .. }));
+    Ok(attempts(layout, id, Way::Back)? > 0 && !refused)
+}
+
 /// Writes down what leads back from a plan.
 pub fn set_way_back(layout: &Layout, id: &PlanId, back: &WayBack) -> Result<(), AptError> {
     write(&file(layout, id, "back.json"), back)
