@@ -235,16 +235,94 @@ async fn a_way_back_that_is_cut_off_is_gone_to_its_end_and_holds_outlive_it() {
         () = kill => {}
         outcome = attempt(&system, &plan.id, Way::Back) => panic!("{outcome:?}"),
     }
-    let lock = system.root().join("var/lib/dpkg/lock-frontend");
-    let is_free = || {
-        let file = fs::File::options().write(true).open(&lock).unwrap();
-        rustix::fs::fcntl_lock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok()
-    };
-    until("the apt that was cut off ends", is_free).await;
+    until("the apt that was cut off ends", || is_free(&system)).await;
     let report: UndoReport = attempt(&system, &plan.id, Way::Back).await.into();
     assert_eq!(report, UndoReport::Undone);
     before.0.iter_mut().filter(|(name, _)| name == "many").for_each(|p| p.1 = "hi 1.0".into());
     assert_eq!(known(&system), before);
+}
+
+/// The set is gone back from so often, cut off at another point each time.
+const CUTS: u64 = 12;
+
+#[tokio::test]
+async fn a_way_back_that_is_cut_off_anywhere_ends_on_the_set_from_before() {
+    let moved = |package: Package| package.file("usr/share/moved", b"moved");
+    let script = |package: Package| package.script("postinst", "true").script("prerm", "true");
+    let (_archive, system, plan, before) = with(
+        &[
+            moved(script(Package::new("alpha", "1.0"))),
+            script(Package::new("beta", "1.0")).conffile("etc/beta", "1.0"),
+            Package::new("gamma", "1.0"),
+        ],
+        &[
+            script(Package::new("alpha", "1.1")).field("Depends", "fresh"),
+            script(Package::new("beta", "1.1")).conffile("etc/beta", "1.1"),
+            moved(script(Package::new("fresh", "1.1"))).field("Replaces", "alpha (<< 1.1)"),
+            Package::new("gamma", "1.1").script("postinst", "exit 1"),
+        ],
+    )
+    .await;
+    let (layout, id) = (&system.layout, &plan.id);
+    let log = layout.plan(id).join("undo.log");
+    let length = || fs::metadata(&log).map_or(0, |meta| meta.len());
+    let again = || {
+        let _ = fs::remove_file(&log);
+        for way in [Way::There, Way::Back] {
+            plans::forget_result(layout, id, way).unwrap();
+        }
+    };
+    failed(apply(&system, id).await);
+    assert_eq!(undo(&system, id).await, UndoReport::Undone);
+    let whole = length();
+    let mut cuts = 0;
+    for cut in 0..CUTS {
+        again();
+        failed(apply(&system, id).await);
+        let reached = async {
+            until("dpkg gets there", || length() > whole * cut / CUTS).await;
+        };
+        tokio::select! {
+            biased;
+            () = reached => cuts += 1,
+            outcome = attempt(&system, id, Way::Back) => panic!("{outcome:?} before {cut}"),
+        }
+        kill_all_of(&system);
+        until("dpkg's lock is free", || is_free(&system)).await;
+        let report: UndoReport = attempt(&system, id, Way::Back).await.into();
+        assert_eq!(report, UndoReport::Undone, "{cut}");
+        assert_eq!(known(&system), before, "{cut}");
+        assert_eq!(system.read("etc/beta"), "1.0", "{cut}");
+        assert_eq!(system.read("usr/share/moved"), "moved", "{cut}");
+    }
+    assert_eq!(cuts, CUTS);
+}
+
+/// Kills what works on this system with real apt and dpkg, as a power cut does.
+fn kill_all_of(system: &System) {
+    let root = system.root().parent().unwrap().to_str().unwrap().to_owned();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let command = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command);
+        let program = command.split('\0').next().unwrap_or_default();
+        let program = program.rsplit('/').next().unwrap_or_default();
+        if ["apt-get", "dpkg", "dpkg-deb"].contains(&program) && command.contains(&root) {
+            let pid = rustix::process::Pid::from_raw(pid).unwrap();
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// Works nobody with dpkg on this system?
+fn is_free(system: &System) -> bool {
+    ["lock-frontend", "lock"].iter().all(|lock| {
+        let lock = system.root().join("var/lib/dpkg").join(lock);
+        let file = fs::File::options().write(true).open(lock).unwrap();
+        rustix::fs::fcntl_lock(file, rustix::fs::FlockOperation::NonBlockingLockExclusive).is_ok()
+    })
 }
 
 #[tokio::test]

@@ -53,6 +53,24 @@ pub async fn take(layout: &Layout, limit: Duration) -> Result<Result<DailyLock, 
     }
 }
 
+/// dpkg's own lock for those who call it, held until dropped. A dpkg is told with the environment
+/// variable `DPKG_FRONTEND_LOCKED` that its caller has it.
+#[derive(Debug)]
+pub struct FrontendLock(#[allow(dead_code)] File);
+
+/// Takes the lock of dpkg's callers; `None` when others keep it for longer than `limit`.
+pub async fn frontend(layout: &Layout, limit: Duration) -> Result<Option<FrontendLock>, AptError> {
+    let deadline = clock::since_boot() + limit;
+    let file = open(&layout.at("var/lib/dpkg/lock-frontend"))?;
+    while fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        if clock::since_boot() >= deadline {
+            return Ok(None);
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(Some(FrontendLock(file)))
+}
+
 fn open(path: &Path) -> Result<File, AptError> {
     let open = File::options().read(true).write(true).create(true).truncate(false).open(path);
     open.map_err(AptError::io("open", path))

@@ -158,6 +158,21 @@ pub async fn secure(layout: &Layout, plan: &Plan, survey: Survey) -> Result<(), 
         };
         packages.push(Earlier { name: package.name.clone(), how });
     }
+    for earlier in &packages {
+        match &earlier.how {
+            How::Repacked { package } => {
+                tracing::info!(
+                    "{} {} was repacked from what is installed",
+                    package.name,
+                    package.to
+                );
+            }
+            How::Missing { version, why } => {
+                tracing::warn!("there is no way back to {} {version}: {why}", earlier.name);
+            }
+            How::Archive { .. } | How::Remove { .. } => {}
+        }
+    }
     let broken = have.iter().filter(|p| p.is_broken()).map(Installed::sentence).collect();
     let replaced = replaced(layout, plan).await?;
     let back = WayBack { packages, broken, replaced };

@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::{Ready, rounds::downgrade, stays};
-use crate::adapters::apt::{
-    AptError, Layout, apt_get,
-    installed::{self, Installed},
-    repair, resolve,
-    simulation::{self, Simulation},
-    sources,
-    way_back::How,
+use crate::{
+    adapters::apt::{
+        AptError, Layout, apt_get,
+        installed::{self, Installed},
+        repair, resolve,
+        simulation::{self, Install, Simulation},
+        sources,
+        way_back::How,
+    },
+    core::plan::PackageChange,
 };
 
 /// What keeps a system that is in order from going back: something installed since then needs what
@@ -37,6 +40,24 @@ const SINCE: &str = "something that was installed since needs what the update ha
 fn unmet(said: &str) -> Vec<String> {
     let lines = said.lines().filter(|line| line.starts_with(' ') && line.contains(" : "));
     lines.map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect()
+}
+
+/// What apt would do and the way back does not have: it may do less, and never more.
+pub(super) fn surprise(ready: &Ready, have: &[Installed], next: &Simulation) -> Option<String> {
+    let mine = |install: &&Install| {
+        let same = |p: &PackageChange| (&p.name, &p.to) == (&install.name, &install.to);
+        !ready.earlier.packages().iter().any(same)
+    };
+    let going = ready.going(have);
+    let stays = |name: &&String| {
+        let bare = name.split(':').next().unwrap_or(name);
+        !going.iter().any(|going| going.have.name == bare)
+    };
+    let with =
+        next.installs.iter().filter(mine).map(|p| format!("it would install {} {}", p.name, p.to));
+    let without = next.removes.iter().filter(stays).map(|name| format!("it would remove {name}"));
+    let parts: Vec<String> = with.chain(without).collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// How what apt would do differs from the way back.

@@ -1,13 +1,16 @@
 //! How a system goes back: by apt, and by dpkg in rounds that spare less and less.
 
-use super::Ready;
+use std::time::Duration;
+
+use super::{Ready, obstacle};
 use crate::{
     adapters::{
         apt::{
             AptError, Layout, apt_get,
             installed::{self, Installed},
+            locks,
             repository::{self, Repository},
-            scripts,
+            scripts, simulation,
         },
         command::Command,
     },
@@ -24,9 +27,20 @@ pub(super) fn downgrade(layout: &Layout, ready: &Ready, have: &[Installed]) -> C
         .args(removes)
 }
 
+/// By apt, as far as it goes.
 pub(super) async fn by_apt(layout: &Layout, ready: &Ready) -> Result<(), AptError> {
     let have = installed::query(layout).await?;
     if ready.open(&have).is_empty() && ready.going(&have).is_empty() {
+        return Ok(());
+    }
+    // A broken system could not be looked at before.
+    let next = downgrade(layout, ready, &have).arg("-s").finish().await?;
+    let surprise = match simulation::parse(&next.stdout) {
+        Ok(next) => obstacle::surprise(ready, &have, &next),
+        Err(error) => Some(error.to_string()),
+    };
+    if let Some(why) = surprise {
+        tracing::warn!("apt-get is not let go back: {why}");
         return Ok(());
     }
     let status =
@@ -35,6 +49,14 @@ pub(super) async fn by_apt(layout: &Layout, ready: &Ready) -> Result<(), AptErro
         tracing::warn!(%status, "apt-get did not go all the way back");
     }
     Ok(())
+}
+
+/// How long dpkg's lock is waited for when apt has just given it back: a race only.
+const LOCK_LIMIT: Duration = Duration::from_secs(120);
+
+/// dpkg under the lock we hold.
+fn dpkg(layout: &Layout) -> Command {
+    apt_get::dpkg(layout).env("DPKG_FRONTEND_LOCKED", "1")
 }
 
 /// What dpkg does with what apt has left, from round to round.
@@ -49,7 +71,13 @@ enum Round {
     WithoutScripts,
 }
 
+/// By dpkg, to the end. Other package managers are kept out meanwhile: a dpkg of its own does not
+/// wait.
 pub(super) async fn by_dpkg(layout: &Layout, ready: &Ready) -> Result<(), AptError> {
+    let Some(lock) = locks::frontend(layout, LOCK_LIMIT).await? else {
+        let said = "another package manager keeps it".to_owned();
+        return Err(AptError::Said { doing: "waiting for dpkg's lock", said });
+    };
     let mut over: Vec<PackageChange> = Vec::new();
     for round in [Round::Plain, Round::Over, Round::WithoutScripts] {
         let have = installed::query(layout).await?;
@@ -71,6 +99,7 @@ pub(super) async fn by_dpkg(layout: &Layout, ready: &Ready) -> Result<(), AptErr
     over.extend(ready.earlier.packages().iter().filter(replaced).cloned());
     complete(layout, ready, &over).await?;
     let have = installed::query(layout).await?;
+    drop(lock);
     let still = ready.plan.packages.iter().filter(|package| installed::is_at(&have, package));
     scripts::put_back(layout, &ready.plan.id, still)
 }
@@ -90,7 +119,7 @@ async fn unpack(
         force.extend(["overwrite", "breaks", "conflicts"]);
     }
     let debs = packages.iter().map(|p| repository::deb_path(ready.earlier.dir(), p));
-    let install = apt_get::dpkg(layout).arg(format!("--force-{}", force.join(",")));
+    let install = dpkg(layout).arg(format!("--force-{}", force.join(",")));
     let install = install.args(["--abort-after=9999", "--install"]).args(debs);
     let status = install.run_apart(&ready.log.file).await?;
     if !status.success() {
@@ -137,7 +166,7 @@ async fn remove(layout: &Layout, ready: &Ready) -> Result<(), AptError> {
     let half: Vec<_> = going.iter().filter(|going| going.have.reinstall).collect();
     if !half.is_empty() && repository::verify(&stage).await.is_ok() {
         let debs = half.iter().map(|going| repository::deb_path(stage.dir(), going.package));
-        apt_get::dpkg(layout).arg("--unpack").args(debs).run_apart(&ready.log.file).await?;
+        dpkg(layout).arg("--unpack").args(debs).run_apart(&ready.log.file).await?;
     }
     for (purge, how) in [(true, "--purge"), (false, "--remove")] {
         let names = going.iter().filter(|going| going.purge == purge);
@@ -146,7 +175,7 @@ async fn remove(layout: &Layout, ready: &Ready) -> Result<(), AptError> {
         if names.is_empty() {
             continue;
         }
-        let remove = apt_get::dpkg(layout).arg("--force-remove-reinstreq").arg(how).args(names);
+        let remove = dpkg(layout).arg("--force-remove-reinstreq").arg(how).args(names);
         let status = remove.run_apart(&ready.log.file).await?;
         if !status.success() {
             tracing::warn!(%status, "dpkg did not remove all that was new");
