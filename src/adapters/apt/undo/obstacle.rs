@@ -2,7 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use super::{Ready, rounds::downgrade, stays};
+use super::{
+    Ready,
+    rounds::{downgrade, removes},
+    stays,
+};
 use crate::{
     adapters::apt::{
         AptError, Layout, apt_get,
@@ -24,8 +28,12 @@ pub(super) async fn find(layout: &Layout, ready: &Ready) -> Result<Option<String
     let have = installed::query(layout).await?;
     let done = downgrade(layout, ready, &have).arg("-s").finish().await?;
     if done.status.success() {
-        let difference = difference(ready, &have, &simulation::parse(&done.stdout)?);
-        return Ok(difference.map(|difference| format!("{SINCE}: apt would go back {difference}")));
+        let Some(difference) = difference(ready, &have, &simulation::parse(&done.stdout)?) else {
+            return Ok(None);
+        };
+        let who = who(layout, ready, &have).await?;
+        let who = if who.is_empty() { String::new() } else { format!(" by {}", who.join(", ")) };
+        return Ok(Some(format!("{SINCE}{who}: apt would go back {difference}")));
     }
     let unmet = unmet(&done.stdout);
     if unmet.is_empty() {
@@ -34,7 +42,24 @@ pub(super) async fn find(layout: &Layout, ready: &Ready) -> Result<Option<String
     Ok(Some(format!("{SINCE}: {}", unmet.join("; "))))
 }
 
-const SINCE: &str = "something that was installed since needs what the update has brought";
+const SINCE: &str = "what the update has brought is needed";
+
+/// Who needs it: the packages apt would remove for the earlier ones, if it were let.
+async fn who(layout: &Layout, ready: &Ready, have: &[Installed]) -> Result<Vec<String>, AptError> {
+    let exact = ready.open(have).into_iter().map(resolve::exact_name);
+    let options = ["-s", "install", "--allow-downgrades", "--ignore-hold"];
+    let install = apt_get::with_stage(layout, ready.earlier.dir(), "apt-get").args(options);
+    let done = install.args(exact).args(removes(ready, have)).finish().await?;
+    let mut names = simulation::parse(&done.stdout)?.removes;
+    let going = ready.going(have);
+    names.retain(|name| !going.iter().any(|going| is_name_of(name, going.have)));
+    Ok(names)
+}
+
+/// apt writes a foreign architecture behind the name.
+fn is_name_of(written: &str, have: &Installed) -> bool {
+    written.split(':').next() == Some(have.name.as_str())
+}
 
 /// apt's explanations, ` own : Depends: alpha (>= 1.1) but 1.0 is to be installed`.
 fn unmet(said: &str) -> Vec<String> {
@@ -49,10 +74,7 @@ pub(super) fn surprise(ready: &Ready, have: &[Installed], next: &Simulation) -> 
         !ready.earlier.packages().iter().any(same)
     };
     let going = ready.going(have);
-    let stays = |name: &&String| {
-        let bare = name.split(':').next().unwrap_or(name);
-        !going.iter().any(|going| going.have.name == bare)
-    };
+    let stays = |name: &&String| !going.iter().any(|going| is_name_of(name, going.have));
     let with =
         next.installs.iter().filter(mine).map(|p| format!("it would install {} {}", p.name, p.to));
     let without = next.removes.iter().filter(stays).map(|name| format!("it would remove {name}"));
@@ -96,7 +118,10 @@ pub(super) async fn left(layout: &Layout, ready: &Ready) -> Result<Vec<String>, 
         };
         match &earlier.how {
             How::Remove { .. } if stays(package) => {
-                tracing::warn!(package = now.name, "the kernel that runs stays installed");
+                tracing::warn!(
+                    "{} runs, so it stays installed: boot the earlier kernel to be rid of it",
+                    now.name
+                );
             }
             How::Remove { .. } => {}
             _ if now.is_broken() => left.push(now.sentence()),

@@ -20,11 +20,15 @@ use crate::{
 /// The one call of apt that goes all the way back. A hold that came later must not keep the node on
 /// what does not work.
 pub(super) fn downgrade(layout: &Layout, ready: &Ready, have: &[Installed]) -> Command {
-    let going = ready.going(have);
-    let removes = going.iter().map(|going| format!("{}:{}-", going.have.name, going.have.arch));
     apt_get::with_stage(layout, ready.earlier.dir(), "apt-get")
         .args(["upgrade", "--allow-downgrades", "--ignore-hold"])
-        .args(removes)
+        .args(removes(ready, have))
+}
+
+/// How apt is told what to remove.
+pub(super) fn removes(ready: &Ready, have: &[Installed]) -> Vec<String> {
+    let going = ready.going(have);
+    going.iter().map(|going| format!("{}:{}-", going.have.name, going.have.arch)).collect()
 }
 
 /// By apt, as far as it goes.
