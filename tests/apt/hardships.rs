@@ -72,7 +72,7 @@ async fn what_an_admin_has_installed_since_and_needs_the_update_is_in_the_way_an
     system.apt(&["update"]);
     for (package, expected) in [
         ("own", "is needed by own: apt would go back without alpha:all=1.0"),
-        ("other", "is needed: other : Depends: delta"),
+        ("other", "other : Depends: delta"),
     ] {
         system.apt(&["install", package]);
         let before = known(&system);
@@ -146,8 +146,8 @@ async fn an_earlier_version_that_refuses_to_come_back_fails_the_undo_and_keeps_i
     assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
     let report = undo(&system, &plan.id).await;
     let UndoReport::Failed { reason } = report else { panic!("{report:?}") };
-    assert!(reason.starts_with("alpha is at 1.1 ("), "{reason}");
-    assert!(reason.contains("pre-installation script subprocess returned error"), "{reason}");
+    assert!(reason.starts_with("alpha is at 1.1 (processing archive "), "{reason}");
+    assert!(reason.contains("subprocess"), "dpkg's word for it is missing: {reason}");
     assert_eq!(system.version("alpha"), "ii 1.1");
     assert_eq!(system.version("beta"), "ii 1.0");
     assert!(system.root().join("var/lib/dpkg/info/alpha.prerm").exists());

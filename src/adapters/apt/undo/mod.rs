@@ -72,13 +72,14 @@ pub async fn prepare(
 /// Goes back, however far the plan's own transaction has come.
 pub async fn go(layout: &Layout, ready: &Ready) -> Result<Outcome, AptError> {
     let held = holds(layout, ready).await?;
+    mark(layout, &ready.earlier, "unhold", &held).await?;
     rounds::by_apt(layout, ready).await?;
     rounds::by_dpkg(layout, ready).await?;
     // What triggers and dependants had to wait for.
     if repair::is_needed(layout).await? {
         repair::configure(layout, &ready.log.file).await?;
     }
-    hold(layout, &ready.earlier, held).await?;
+    mark(layout, &ready.earlier, "hold", &held).await?;
     let left = obstacle::left(layout, ready).await?;
     if left.is_empty() {
         return Ok(Outcome::Complete);
@@ -88,8 +89,8 @@ pub async fn go(layout: &Layout, ready: &Ready) -> Result<Outcome, AptError> {
     Ok(Outcome::Failed { reason: format!("{}{said}", left.join("; ")) })
 }
 
-/// The packages that go back and are held by the admin, written down before the first attempt: dpkg
-/// forgets the hold of a package that it unpacks all the same.
+/// The packages that go back and are held by the admin, written down before the first attempt. A hold
+/// must not keep the node on what does not work: it is lifted, and put back at the end.
 async fn holds(layout: &Layout, ready: &Ready) -> Result<Vec<String>, AptError> {
     if let Some(held) = plans::holds(layout, &ready.plan.id)? {
         return Ok(held);
@@ -103,11 +104,16 @@ async fn holds(layout: &Layout, ready: &Ready) -> Result<Vec<String>, AptError> 
     Ok(held)
 }
 
-async fn hold(layout: &Layout, earlier: &Repository, held: Vec<String>) -> Result<(), AptError> {
-    if held.is_empty() {
+async fn mark(
+    layout: &Layout,
+    earlier: &Repository,
+    how: &str,
+    names: &[String],
+) -> Result<(), AptError> {
+    if names.is_empty() {
         return Ok(());
     }
-    let mark = apt_get::with_stage(layout, earlier.dir(), "apt-mark").arg("hold").args(held);
+    let mark = apt_get::with_stage(layout, earlier.dir(), "apt-mark").arg(how).args(names);
     Ok(mark.output().await.map(|_| ())?)
 }
 

@@ -1,6 +1,6 @@
 //! What keeps a system from going back, and what was not gone back on.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, fs};
 
 use super::{
     Ready,
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     adapters::apt::{
-        AptError, Layout, apt_get,
+        AptError, Layout, apt_get, durable,
         installed::{self, Installed},
         repair, resolve,
         simulation::{self, Install, Simulation},
@@ -26,12 +26,13 @@ pub(super) async fn find(layout: &Layout, ready: &Ready) -> Result<Option<String
         return Ok(None);
     }
     let have = installed::query(layout).await?;
-    let done = downgrade(layout, ready, &have).arg("-s").finish().await?;
+    let status = without_holds(layout, ready)?;
+    let done = downgrade(layout, ready, &have).args(["-s", "-o", &status]).finish().await?;
     if done.status.success() {
         let Some(difference) = difference(ready, &have, &simulation::parse(&done.stdout)?) else {
             return Ok(None);
         };
-        let who = who(layout, ready, &have).await?;
+        let who = who(layout, ready, &have, &status).await?;
         let who = if who.is_empty() { String::new() } else { format!(" by {}", who.join(", ")) };
         return Ok(Some(format!("{SINCE}{who}: apt would go back {difference}")));
     }
@@ -45,15 +46,35 @@ pub(super) async fn find(layout: &Layout, ready: &Ready) -> Result<Option<String
 const SINCE: &str = "what the update has brought is needed";
 
 /// Who needs it: the packages apt would remove for the earlier ones, if it were let.
-async fn who(layout: &Layout, ready: &Ready, have: &[Installed]) -> Result<Vec<String>, AptError> {
+async fn who(
+    layout: &Layout,
+    ready: &Ready,
+    have: &[Installed],
+    status: &str,
+) -> Result<Vec<String>, AptError> {
     let exact = ready.open(have).into_iter().map(resolve::exact_name);
-    let options = ["-s", "install", "--allow-downgrades", "--ignore-hold"];
+    let options = ["-s", "-o", status, "install", "--allow-downgrades"];
     let install = apt_get::with_stage(layout, ready.earlier.dir(), "apt-get").args(options);
     let done = install.args(exact).args(removes(ready, have)).finish().await?;
     let mut names = simulation::parse(&done.stdout)?.removes;
     let going = ready.going(have);
     names.retain(|name| !going.iter().any(|going| is_name_of(name, going.have)));
     Ok(names)
+}
+
+/// An option that shows apt the system without holds: they are lifted only when the way back is gone.
+/// (Its own option to pass them over does nothing from apt 3.2 on.)
+fn without_holds(layout: &Layout, ready: &Ready) -> Result<String, AptError> {
+    let path = layout.at("var/lib/dpkg/status");
+    let status = fs::read(&path).map_err(AptError::io("read", &path))?;
+    let status = String::from_utf8_lossy(&status);
+    let lines = status.split_inclusive('\n').map(|line| match line.strip_prefix("Status: hold ") {
+        Some(rest) => format!("Status: install {rest}"),
+        None => line.to_owned(),
+    });
+    let copy = ready.earlier.dir().join("status");
+    durable::write(&copy, &lines.collect::<String>())?;
+    Ok(format!("Dir::State::status={}", copy.display()))
 }
 
 /// apt writes a foreign architecture behind the name.

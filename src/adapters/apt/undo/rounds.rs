@@ -17,11 +17,10 @@ use crate::{
     core::plan::PackageChange,
 };
 
-/// The one call of apt that goes all the way back. A hold that came later must not keep the node on
-/// what does not work.
+/// The one call of apt that goes all the way back.
 pub(super) fn downgrade(layout: &Layout, ready: &Ready, have: &[Installed]) -> Command {
     apt_get::with_stage(layout, ready.earlier.dir(), "apt-get")
-        .args(["upgrade", "--allow-downgrades", "--ignore-hold"])
+        .args(["upgrade", "--allow-downgrades"])
         .args(removes(ready, have))
 }
 
