@@ -8,7 +8,7 @@ use crate::{
         apt::{
             AptError, Layout, apt_get,
             installed::{self, Installed},
-            locks,
+            locks::{self, FrontendLock},
             repository::{self, Repository},
             scripts, simulation,
         },
@@ -74,13 +74,33 @@ enum Round {
     WithoutScripts,
 }
 
-/// By dpkg, to the end. Other package managers are kept out meanwhile: a dpkg of its own does not
-/// wait.
+/// By dpkg, to the end.
 pub(super) async fn by_dpkg(layout: &Layout, ready: &Ready) -> Result<(), AptError> {
-    let Some(lock) = locks::frontend(layout, LOCK_LIMIT).await? else {
-        let said = "another package manager keeps it".to_owned();
-        return Err(AptError::Said { doing: "waiting for dpkg's lock", said });
+    let have = installed::query(layout).await?;
+    let over = if ready.open(&have).is_empty() && ready.going(&have).is_empty() {
+        Vec::new()
+    } else {
+        rounds(layout, ready).await?
     };
+    let incomplete = incomplete(layout, ready, &over).await?;
+    if incomplete.is_empty() {
+        return Ok(());
+    }
+    let _lock = lock(layout).await?;
+    unpack(layout, ready, &incomplete, Round::Plain).await
+}
+
+/// Other package managers are kept out meanwhile: a dpkg of its own does not wait.
+async fn lock(layout: &Layout) -> Result<FrontendLock, AptError> {
+    locks::frontend(layout, LOCK_LIMIT).await?.ok_or_else(|| AptError::Said {
+        doing: "waiting for dpkg's lock",
+        said: "another package manager keeps it".to_owned(),
+    })
+}
+
+/// Answers with the packages that were unpacked over others.
+async fn rounds(layout: &Layout, ready: &Ready) -> Result<Vec<PackageChange>, AptError> {
+    let _lock = lock(layout).await?;
     let mut over: Vec<PackageChange> = Vec::new();
     for round in [Round::Plain, Round::Over, Round::WithoutScripts] {
         let have = installed::query(layout).await?;
@@ -98,13 +118,10 @@ pub(super) async fn by_dpkg(layout: &Layout, ready: &Ready) -> Result<(), AptErr
         }
         remove(layout, ready).await?;
     }
-    let replaced = |p: &&PackageChange| ready.back.replaced.contains(&p.name);
-    over.extend(ready.earlier.packages().iter().filter(replaced).cloned());
-    complete(layout, ready, &over).await?;
     let have = installed::query(layout).await?;
-    drop(lock);
     let still = ready.plan.packages.iter().filter(|package| installed::is_at(&have, package));
-    scripts::put_back(layout, &ready.plan.id, still)
+    scripts::put_back(layout, &ready.plan.id, still)?;
+    Ok(over)
 }
 
 /// Unpacks earlier packages over whatever state the plan's version is in, and configures them.
@@ -131,24 +148,28 @@ async fn unpack(
     Ok(())
 }
 
-/// Unpacks again what has lost files: they were another package's when it was unpacked, and went
-/// with that.
-async fn complete(
+/// The earlier packages that are there and lack files: these were another package's when they were
+/// unpacked, and went with that.
+async fn incomplete(
     layout: &Layout,
     ready: &Ready,
-    packages: &[PackageChange],
-) -> Result<(), AptError> {
+    over: &[PackageChange],
+) -> Result<Vec<PackageChange>, AptError> {
+    let have = installed::query(layout).await?;
     let mut incomplete = Vec::new();
-    for package in packages {
+    for package in ready.earlier.packages() {
+        let suspect = ready.back.replaced.contains(&package.name) || over.contains(package);
+        if !suspect || !installed::is_done(&have, package) {
+            continue;
+        }
         let deb = repository::deb_path(ready.earlier.dir(), package);
         let contents = apt_get::program(layout, "dpkg-deb").arg("--contents").arg(deb);
         let contents = contents.output().await?;
-        let there = |path: &str| layout.at(path).symlink_metadata().is_ok();
-        if paths(&contents).any(|path| !there(path)) && !incomplete.contains(package) {
+        if paths(&contents).any(|path| layout.at(path).symlink_metadata().is_err()) {
             incomplete.push(package.clone());
         }
     }
-    unpack(layout, ready, &incomplete, Round::Plain).await
+    Ok(incomplete)
 }
 
 /// The paths in `-rw-r--r-- root/root 4 2026-01-01 00:00 ./usr/share/x -> y`, a line each.
