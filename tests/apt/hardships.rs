@@ -327,6 +327,39 @@ fn is_free(system: &System) -> bool {
 }
 
 #[tokio::test]
+async fn a_library_for_two_architectures_goes_back_in_both() {
+    let lib = |version: &str, arch: &str| {
+        let file = format!("usr/lib/{arch}/lib");
+        Package::new("lib", version)
+            .arch(arch)
+            .field("Multi-Arch", "same")
+            .file(&file, version.as_bytes())
+            .script("prerm", "true")
+    };
+    let archive = Archive::with(&[lib("1.0", "amd64"), lib("1.0", "i386")]);
+    let system = System::new(&archive);
+    run(system.dpkg().args(["--add-architecture", "i386"]));
+    system.apt(&["update"]);
+    system.apt(&["install", "lib:amd64", "lib:i386"]);
+    // Of one the archive has the earlier version, of the other it has not.
+    fs::remove_file(archive.path().join("lib_1.0_i386.deb")).unwrap();
+    let bad = |package: Package| package.script("prerm", "exit 1");
+    archive.publish(&[bad(lib("1.1", "amd64")), bad(lib("1.1", "i386"))]);
+    let plan = staged(&system).await;
+    let back = plans::way_back(&system.layout, &plan.id).unwrap().unwrap();
+    let origins: Vec<String> =
+        back.changes().iter().map(|p| format!("{} {}", p.arch, p.origin)).collect();
+    assert_eq!(origins, ["amd64 archive", "i386 repacked"]);
+    assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
+    system.mark(&["hold", "lib:i386"]);
+    assert_eq!(undo(&system, &plan.id).await, UndoReport::Undone);
+    for arch in ["amd64", "i386"] {
+        assert_eq!(system.read(&format!("usr/lib/{arch}/lib")), "1.0");
+    }
+    assert_eq!(system.mark(&["showhold"]), ["lib:i386"]);
+}
+
+#[tokio::test]
 async fn a_new_kernel_goes_unless_it_runs() {
     let runs = rustix::system::uname().release().to_str().unwrap().to_owned();
     let image = |release: &str| Package::new(&format!("linux-image-{release}"), "7");
