@@ -15,6 +15,7 @@ pub struct Ticket {
 }
 
 /// One group.
+#[allow(clippy::struct_excessive_bools, reason = "as many keys in etcd")]
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Group {
     pub holders: Vec<Proc>,
