@@ -10,7 +10,7 @@ use super::{
     entries::{FreezeEntry, WindowEntry},
     fragment::{Node, Reader},
     origin::{Located, Origin},
-    settings::{OnOverdue, Strategy, WithoutWayBack},
+    settings::{OnFailure, OnOverdue, Strategy, WithoutWayBack},
     value::{self, between, texts},
 };
 
@@ -117,6 +117,7 @@ keys! {
     "schedule.spread", schedule_spread: Duration = Duration::ZERO, between(Duration::ZERO, 7 * DAY);
     "schedule.min_remaining", schedule_min_remaining: Duration = secs(15 * 60),
         between(Duration::ZERO, 7 * DAY);
+    "packages.on_failure", packages_on_failure: OnFailure = OnFailure::RollBack, value::on_failure;
     "packages.without_way_back", packages_without_way_back: WithoutWayBack = WithoutWayBack::Allow,
         value::without_way_back;
     "packages.lock_wait", packages_lock_wait: Duration = secs(5 * 60), between(Duration::ZERO, HOUR);
@@ -221,6 +222,12 @@ impl Show for u32 {
 }
 
 impl Show for OnOverdue {
+    fn show(&self) -> Value {
+        Value::String(self.name().to_owned())
+    }
+}
+
+impl Show for OnFailure {
     fn show(&self) -> Value {
         Value::String(self.name().to_owned())
     }

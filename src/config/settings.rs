@@ -202,12 +202,37 @@ pub struct Verify {
 /// `[packages]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Packages {
+    /// `on_failure`: what becomes of a node whose update failed (default `roll-back`).
+    pub on_failure: OnFailure,
     /// `without_way_back`: what becomes of a plan with a package whose installed version cannot be
     /// secured (default `allow`).
     pub without_way_back: WithoutWayBack,
     /// `lock_wait`: how long other package managers are waited for before a transaction is refused
     /// (default 5m).
     pub lock_wait: Duration,
+}
+
+/// What becomes of a node whose update failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnFailure {
+    /// It goes back to the packages from before. The default.
+    RollBack,
+    /// It stays as it is until an admin mends it.
+    Stay,
+}
+
+impl OnFailure {
+    /// Every choice.
+    pub const ALL: [Self; 2] = [Self::RollBack, Self::Stay];
+
+    /// Its word in configuration files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RollBack => "roll-back",
+            Self::Stay => "stay",
+        }
+    }
 }
 
 /// What becomes of a plan that could not be undone.

@@ -210,6 +210,7 @@ impl Merged {
                 min_remaining: self.schedule_min_remaining.value,
             },
             packages: Packages {
+                on_failure: self.packages_on_failure.value,
                 without_way_back: self.packages_without_way_back.value,
                 lock_wait: self.packages_lock_wait.value,
             },

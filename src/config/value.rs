@@ -14,7 +14,7 @@ use super::{
     duration::{self, DurationError},
     error::Kind,
     fragment::{Node, Reader},
-    settings::{OnOverdue, Strategy, WithoutWayBack},
+    settings::{OnFailure, OnOverdue, Strategy, WithoutWayBack},
     suggest,
 };
 use crate::core::slots::{MOST_GROUPS, is_group_name};
@@ -123,6 +123,11 @@ pub(super) fn strategy(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> O
 /// `lock.on_overdue`
 pub(super) fn on_overdue(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<OnOverdue> {
     word(reader, key, node, ("answer to an overdue holder", &OnOverdue::ALL), OnOverdue::name)
+}
+
+/// `packages.on_failure`
+pub(super) fn on_failure(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<OnFailure> {
+    word(reader, key, node, ("answer to a failed update", &OnFailure::ALL), OnFailure::name)
 }
 
 /// `packages.without_way_back`

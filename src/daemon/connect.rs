@@ -9,7 +9,7 @@ use crate::{
         fleetlock::{FleetLockStore, Server},
         local::LocalStore,
     },
-    config::settings::{Settings, Strategy},
+    config::settings::{OnFailure, Settings, Strategy},
     core::policy::Policy,
 };
 
@@ -24,7 +24,7 @@ pub fn policy(settings: &Settings, node: &str, name: &str) -> Policy {
         reboot_timeout: settings.reboot.timeout,
         verify_settle: settings.verify.settle,
         verify_timeout: settings.verify.timeout,
-        roll_back: true,
+        roll_back: settings.packages.on_failure == OnFailure::RollBack,
         node: node.to_owned(),
         name: name.to_owned(),
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::civil::{Weekday, date, time};
 use lockkeeper::config::{
     self, Loaded, Origin, duration,
-    settings::{Strategy, WithoutWayBack},
+    settings::{OnFailure, Strategy, WithoutWayBack},
 };
 use proptest::prelude::*;
 
@@ -39,7 +39,7 @@ fn every_key_arrives_where_it_belongs() {
          reboot.timeout = \"7m\"\n\
          verify = { grace = \"8s\", settle = \"9s\", timeout = \"10s\" }\n\
          schedule = { spread = \"11m\", min_remaining = \"12m\" }\n\
-         packages = { without_way_back = \"refuse\", lock_wait = \"13m\" }\n\
+         packages = { on_failure = \"stay\", without_way_back = \"refuse\", lock_wait = \"13m\" }\n\
          workloads.ignore = [\"foo*.service\"]\n\
          [etcd]\n\
          endpoints = [\"http://etcd-1.example.com:2379\", \"http://[2001:db8::1]:2379\"]\n\
@@ -67,6 +67,7 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(settings.verify.timeout, secs(10));
     assert_eq!(settings.schedule.spread, secs(11 * 60));
     assert_eq!(settings.schedule.min_remaining, secs(12 * 60));
+    assert_eq!(settings.packages.on_failure, OnFailure::Stay);
     assert_eq!(settings.packages.without_way_back, WithoutWayBack::Refuse);
     assert_eq!(settings.packages.lock_wait, secs(13 * 60));
     assert_eq!(settings.workloads.ignore, ["foo*.service"]);

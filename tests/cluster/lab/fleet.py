@@ -45,6 +45,8 @@ settle = "2s"
 timeout = "{verify_timeout}"
 [schedule]
 min_remaining = "0s"
+[packages]
+on_failure = "{on_failure}"
 """
 CONFIG = "/etc/lockkeeper/lockkeeper.toml"
 
@@ -140,7 +142,7 @@ class Lab:
     def configure(self, node: Node, strategy: str = "etcd-lock", verb: str = "restart", **changes: str) -> None:
         """Writes the node's configuration (quick times) and has the agent load it (or `reload` it)."""
         endpoints = ", ".join(f'"{url}"' for url in self.etcd.endpoints)
-        values = {"group": "default", "verify_timeout": "60s", "endpoints": endpoints, "access": self.etcd.access, **changes}
+        values = {"group": "default", "on_failure": "roll-back", "verify_timeout": "60s", "endpoints": endpoints, "access": self.etcd.access, **changes}
         node.write(CONFIG, SETTINGS.format(strategy=strategy, **values))
         node.run("systemctl", verb, "lockkeeperd.service")
 

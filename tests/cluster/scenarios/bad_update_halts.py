@@ -1,6 +1,6 @@
-"""An update whose service does not start stops at the first node: that node keeps its slot, the group is
-halted with the reason, and the others never apply it. Mended by an admin, the node gives its slot back by
-itself; after `resume` the others go on.
+"""An update whose service does not start stops at the first node: told to stay, that node keeps its slot,
+the group is halted with the reason, and the others never apply it. Mended by an admin, the node gives its
+slot back by itself; after `resume` the others go on.
 """
 
 from lab.fleet import Lab, each, on
@@ -13,7 +13,7 @@ BAD = GOOD | {"lab-app": Kind.BAD_SERVICE}
 
 def scenario(lab: Lab) -> None:
     nodes = lab.fleet(GOOD)
-    each(nodes, lambda node: lab.configure(node, verify_timeout="15s"))
+    each(nodes, lambda node: lab.configure(node, verify_timeout="15s", on_failure="stay"))
     with lab.observe(nodes) as observer:
         lab.offer("2.0", BAD)
         halt = until("the group is halted", lambda: lab.etcd.slots().get("halt"), 90, 0.3)
