@@ -7,14 +7,14 @@ use std::time::Duration;
 use etcd_client::{Compare, CompareOp, GetOptions, ResponseHeader, Txn, TxnOp};
 
 use super::client::Call;
-use super::failure::{Failure, Kind};
 use super::keys::Keys;
 use super::look::{as_get, semaphore};
 use super::wait::Backoff;
-use super::{DOUBTS, EtcdStore, ROUNDS, Seen, encode, look};
+use super::{Changed, DOUBTS, EtcdStore, ROUNDS, Seen, encode, look};
 use crate::adapters::clock;
 use crate::adapters::slots::StoreError;
 use crate::core::history::{Entry, What};
+use crate::core::slots::Slots;
 
 /// Pollers (group and node) with an admission under way of which nothing is known yet. Without a
 /// ticket, whose end would void it, it could still land after its claimant has departed.
@@ -31,23 +31,19 @@ impl EtcdStore {
         settle: Duration,
     ) -> Result<bool, StoreError> {
         self.fence(group, node).await?;
+        let give_back = |slots: &Slots| {
+            let entry = |holder| Entry::own(What::Unlocked, holder, clock::wall());
+            Ok(slots.holder(node).map(|holder| (slots.without(node), entry(holder))))
+        };
         let (mut backoff, mut doubts, mut held) = (Backoff::conflict(), 0, false);
         for _ in 0..ROUNDS {
-            let Some(held_at) = self.holding(group, node, nonce).await? else { return Ok(held) };
+            let Some(seen) = self.holding(group, node, nonce).await? else { return Ok(held) };
             held = true;
-            let Seen { groups, .. } = &held_at;
-            let Some((slots, _)) = groups.get(group) else { return Err(look::incomplete(group)) };
-            let Some(holder) = slots.holder(node) else { return Err(look::incomplete(group)) };
-            let entry = Entry::own(What::Unlocked, holder, clock::wall());
-            let edits = [(group.to_owned(), (slots.without(node), entry))].into();
-            match self.swap(&held_at, &edits, Some((Keys::settle, settle))).await {
-                Ok(answer) if answer.succeeded() => return Ok(true),
-                Ok(_) => backoff.pause().await,
-                Err(Failure { kind: Kind::LeaseGone, .. }) => self.ledger.forget(),
-                Err(failure) => match StoreError::from(failure) {
-                    StoreError::Unreachable { .. } if doubts < DOUBTS => doubts += 1,
-                    error => return Err(error),
-                },
+            match self.try_change(&seen, give_back, Some((Keys::settle, settle))).await {
+                Ok(Changed::Yes) => return Ok(true),
+                Ok(Changed::Nothing | Changed::Lost) => backoff.pause().await,
+                Err(StoreError::Unreachable { .. }) if doubts < DOUBTS => doubts += 1,
+                Err(error) => return Err(error),
             }
         }
         Err(StoreError::Unreachable { what: format!("{group} never rests") })
