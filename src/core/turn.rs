@@ -31,7 +31,8 @@ pub struct GroupLook {
     pub revision: i64,
     /// The group settles after an unlock.
     pub settling: bool,
-    /// The time of a halt that ends by itself is not over yet.
+    /// The time of a halt that ends by itself is not over yet, as far as has been heard: the
+    /// admission is guarded by the halt's own key as well.
     pub halt_lasts: bool,
     /// Revision of our admission; 0 when there is none.
     pub token: i64,
