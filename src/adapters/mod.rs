@@ -4,6 +4,7 @@ pub mod apt;
 pub mod clock;
 pub mod command;
 pub mod containers;
+mod http;
 pub mod kernel;
 pub mod migrate;
 pub mod node;

@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use reqwest::{Client, StatusCode};
 use serde::Deserialize;
 
-use crate::adapters::slots::{
-    StoreError,
-    etcd::Access,
-    fleetlock::{self, Server},
+use crate::adapters::{
+    http::{self, Peer},
+    slots::{StoreError, etcd::Access},
 };
 
 /// Keys that do not exist, in the API's own numbers.
@@ -64,7 +63,7 @@ async fn at(
         request = request.basic_auth(user, Some(password));
     }
     let lost = |error: reqwest::Error| StoreError::Unreachable {
-        what: format!("{url}: {}", fleetlock::cause(&error)),
+        what: format!("{url}: {}", http::cause(&error)),
     };
     let answer = request.send().await.map_err(lost)?;
     let status = answer.status();
@@ -74,13 +73,10 @@ async fn at(
 
 fn client(access: &Access, url: &str) -> Result<Client, String> {
     access.goes_with(url)?;
-    fleetlock::client(&Server {
-        url: url.to_owned(),
-        token_file: None,
-        ca_file: access.ca_file.clone(),
-        identity: access.cert_file.clone().zip(access.key_file.clone()),
+    http::client(&Peer {
+        ca_file: access.ca_file.as_deref(),
+        identity: access.cert_file.as_deref().zip(access.key_file.as_deref()),
         timeout: access.timeout,
-        interval: access.timeout,
     })
 }
 

@@ -1,26 +1,22 @@
 //! One request to a FleetLock server, and what its answer means. Servers differ; see
 //! `docs/fleet-lock.md`.
 
-use std::fs;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{Certificate, Client, Identity, StatusCode, redirect};
+use reqwest::{Client, StatusCode};
 
 use super::Server;
 use super::wire::{
     BUSY, ClientParams, DUPLICATE, HEADER, HEADER_VALUE, PRE_REBOOT, Problem, Request,
     STEADY_STATE, TOKEN_HEADER,
 };
+use crate::adapters::http::{self, Peer};
 use crate::adapters::slots::{StoreError, Token};
 use crate::observe::logging::chain;
 
-/// A server that does not take the connection within this is not there.
-const CONNECT: Duration = Duration::from_secs(10);
-/// A connection that was not used for this long is not used again.
-const IDLE: Duration = Duration::from_secs(15);
 /// More of an error's body than this is not read.
 const LONGEST_BODY: usize = 64 * 1024;
 /// More of it than this is not shown.
@@ -107,7 +103,7 @@ impl Http {
             Err(error) => {
                 // Certificates may have been renewed: read them again next time.
                 *self.client.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                Err(self.unreachable(&cause(&error)))
+                Err(self.unreachable(&http::cause(&error)))
             }
         }
     }
@@ -170,7 +166,12 @@ impl Http {
         if let Some(client) = known.as_ref() {
             return Ok(client.clone());
         }
-        let client = build(&self.server)?;
+        let Server { ca_file, identity, timeout, .. } = &*self.server;
+        let client = http::client(&Peer {
+            ca_file: ca_file.as_deref(),
+            identity: identity.as_ref().map(|(cert, key)| (cert.as_path(), key.as_path())),
+            timeout: *timeout,
+        })?;
         *known = Some(client.clone());
         Ok(client)
     }
@@ -181,48 +182,13 @@ pub(super) fn said(problem: &Problem) -> String {
     format!("{}: {}", printable(&problem.kind), printable(&problem.value))
 }
 
-/// A client for one server. Redirections are not followed, since a redirected POST becomes a GET;
-/// proxies of the environment are not asked, since a lock server is near.
-pub(in crate::adapters) fn build(server: &Server) -> Result<Client, String> {
-    // Whoever is first decides; everybody here decides alike.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = Client::builder()
-        .redirect(redirect::Policy::none())
-        .no_proxy()
-        .connect_timeout(CONNECT.min(server.timeout))
-        .timeout(server.timeout)
-        // Shorter than servers keep connections, so that none is hung up on just when it is used.
-        .pool_idle_timeout(IDLE)
-        .user_agent(concat!("lockkeeper/", env!("CARGO_PKG_VERSION")));
-    if let Some(path) = &server.ca_file {
-        let bundle = Certificate::from_pem_bundle(&read(path)?)
-            .map_err(|error| format!("{}: {}", path.display(), chain(&error)))?;
-        if bundle.is_empty() {
-            return Err(format!("{} has no certificate", path.display()));
-        }
-        builder = builder.tls_certs_only(bundle);
-    }
-    if let Some((cert, key)) = &server.identity {
-        let pem = [read(cert)?, b"\n".to_vec(), read(key)?].concat();
-        let identity = Identity::from_pem(&pem).map_err(|error| {
-            format!("{} and {}: {}", cert.display(), key.display(), chain(&error))
-        })?;
-        builder = builder.identity(identity);
-    }
-    builder.build().map_err(|error| chain(&error))
-}
-
 fn token(path: &Path) -> Result<String, String> {
-    let text = String::from_utf8(read(path)?).unwrap_or_default();
+    let text = String::from_utf8(http::read(path)?).unwrap_or_default();
     let token = text.trim();
     if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
         return Err(format!("{} has no token of printable ASCII characters", path.display()));
     }
     Ok(token.to_owned())
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
@@ -244,21 +210,4 @@ fn synthetic(status: StatusCode, location: Option<&str>, body: &[u8]) -> Problem
 fn printable(text: &str) -> String {
     let clean = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
     clean.take(LONGEST_TEXT).collect()
-}
-
-/// The innermost error, which names the cause, and not the layers above it.
-pub(in crate::adapters) fn cause(error: &reqwest::Error) -> String {
-    if error.is_timeout() {
-        return "no answer in time".to_owned();
-    }
-    let mut innermost: &dyn std::error::Error = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
-    }
-    let text = innermost.to_string();
-    let text = text.split(" (os error ").next().unwrap_or_default();
-    text.strip_prefix("invalid peer certificate: ").map_or_else(
-        || text.to_lowercase(),
-        |why| format!("its certificate is not accepted: {why}"),
-    )
 }

@@ -13,7 +13,6 @@ use jiff::Timestamp;
 use tokio::time::sleep;
 
 use self::http::{Http, Refused, Verb};
-pub(in crate::adapters) use self::http::{build as client, cause};
 use super::{StoreError, Token};
 use crate::core::change::{AdminOp, Change};
 use crate::core::slots::{Halt, Holder, Refusal, Slots, SlotsView, Ticket, Views};
