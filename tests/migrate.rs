@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use etcd::{Cluster, Fence};
 use fenced::{Authority, VALID};
+use jiff::Timestamp;
 use lockkeeper::{
     adapters::{
         migrate, node,
@@ -27,8 +28,8 @@ use lockkeeper::{
     core::{
         change::{AdminOp, Change},
         history::What,
-        migrate::Source,
-        slots::SlotsView,
+        migrate::{Source, plan},
+        slots::{Holder, SlotsView},
     },
 };
 use tempfile::TempDir;
@@ -119,18 +120,36 @@ fn escaped(text: &str) -> String {
 
 /// One plain request, head and body of the answer.
 async fn http(method: &str, url: &str, form: &str) -> String {
+    request(method, url, "Content-Type: application/x-www-form-urlencoded", form).await
+}
+
+async fn request(method: &str, url: &str, head: &str, body: &str) -> String {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let (host, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let mut stream = tokio::net::TcpStream::connect(host).await.unwrap();
-    let head = "Content-Type: application/x-www-form-urlencoded\r\nConnection: close";
-    let length = form.len();
+    let length = body.len();
     let text = format!(
-        "{method} /{path} HTTP/1.1\r\nHost: {host}\r\n{head}\r\nContent-Length: {length}\r\n\r\n{form}"
+        "{method} /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n{head}\r\n\
+         Content-Length: {length}\r\n\r\n{body}"
     );
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     answer
+}
+
+fn holder(node: &str) -> Holder {
+    Holder {
+        node: node.to_owned(),
+        name: node.to_owned(),
+        nonce: String::new(),
+        since: Timestamp::UNIX_EPOCH,
+        reason: String::new(),
+        release: None,
+        boot_id: String::new(),
+        expected_secs: 0,
+        overdue: false,
+    }
 }
 
 fn held(max: usize, holders: &[&str]) -> String {
@@ -224,6 +243,32 @@ async fn a_max_that_was_set_here_is_not_overruled() {
 }
 
 #[tokio::test]
+async fn who_is_quicker_stops_it_halfway_and_is_told_in_the_plan() {
+    let fleet = Fleet::new(&[]).await;
+    fleet.set_max("default", 2).await;
+    fleet.airlock("default", r#"{"total_slots":2,"holders":["ab","cd"]}"#).await;
+    let access = Access::open(&fleet.etcd.endpoints(), Duration::from_secs(5));
+    let found =
+        Source::Airlock.read(&migrate::read(Source::Airlock, &access).await.unwrap(), |_| None);
+    let store = fleet.store();
+    let mut plan = plan(Source::Airlock, &found, &migrate::look(&store, &found).await.unwrap());
+    let quick = holder("xy");
+    let change = Change { op: AdminOp::Lock(quick), by: "bob".into(), reason: String::new() };
+    store.admin("default", &change).await.unwrap();
+
+    migrate::apply(&store, &mut plan, "alice").await.unwrap();
+    assert!(plan.refuses());
+    let said = plan.to_string();
+    assert!(said.starts_with("default: stopped halfway: "), "{said}");
+    assert!(said.ends_with("; run this again\n"), "{said}");
+    let holders = fleet.view("default").await.slots.holders;
+    assert_eq!(holders.iter().map(|h| h.node.as_str()).collect::<Vec<_>>(), ["ab", "xy"]);
+    let (code, again) = fleet.migrate(&["airlock"]).await;
+    assert_eq!(code, 1);
+    assert!(again.contains("3 would hold a slot together"), "{again}");
+}
+
+#[tokio::test]
 async fn one_group_is_carried_over_alone() {
     let fleet = Fleet::both().await;
     fleet.locksmith("semaphore", &held(2, &[])).await;
@@ -299,4 +344,31 @@ async fn the_old_api_is_read_with_the_papers_that_etcd_asks_for() {
     let unknown = Access { ca_file: None, ..stranger };
     let error = migrate::read(Source::Locksmith, &unknown).await.unwrap_err();
     assert!(error.to_string().contains("give --cacert"), "{error}");
+}
+
+#[tokio::test]
+async fn the_old_api_is_read_as_the_user_that_its_own_authentication_knows() {
+    let fleet = Fleet::both().await;
+    fleet.locksmith("semaphore", &held(1, &[])).await;
+    let endpoint = &fleet.etcd.endpoints()[0];
+    let root = r#"{"user":"root","password":"right"}"#;
+    let role = r#"{"role":"guest","revoke":{"kv":{"read":["*"],"write":["*"]}}}"#;
+    for (path, body, status) in
+        [("users/root", root, "201"), ("enable", "", "200"), ("roles/guest", role, "200")]
+    {
+        let head = "Content-Type: application/json\r\nAuthorization: Basic cm9vdDpyaWdodA==";
+        let url = format!("{endpoint}/v2/auth/{path}");
+        let answer = request("PUT", &url, head, body).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{path}: {answer}");
+    }
+    let file = fleet.root.path().join("password");
+    let arguments = ["locksmith", "--user", "root", "--password-file", file.to_str().unwrap()];
+    for (password, code, words) in [("right\n", 0, "nothing to do"), ("wrong\n", 5, "user")] {
+        std::fs::write(&file, password).unwrap();
+        let (found, text) = fleet.migrate(&arguments).await;
+        assert_eq!(found, code, "{text}");
+        assert!(text.contains(words), "{text}");
+    }
+    let (code, text) = fleet.migrate(&["locksmith"]).await;
+    assert_eq!(code, 5, "{text}");
 }

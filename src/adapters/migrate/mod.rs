@@ -1,4 +1,4 @@
-//! Other programs' reboot locks, read once and never written.
+//! Other programs' reboot locks, read once and never written, and what becomes of them in ours.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,10 @@ use super::slots::{
 };
 use crate::core::migrate::Source;
 
+mod carry;
 mod keys_api;
+
+pub use carry::{apply, look};
 
 /// The values below the keys of `source`, by key. None is no error.
 ///
