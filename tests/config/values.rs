@@ -99,6 +99,33 @@ fn days_are_named_alone_in_ranges_over_the_week_end_and_in_lists() {
 }
 
 #[test]
+fn another_way_to_a_lock_leads_to_the_same_lock() {
+    let usual = [
+        ("etcd.endpoints", "etcd.endpoints = [\"https://etcd-1.example.com:2379\"]\n"),
+        ("etcd.ca_file", "etcd.ca_file = \"/etc/ca.pem\"\n"),
+    ];
+    let choice = |more: &str| {
+        let usual = usual.iter().filter(|(key, _)| !more.contains(key)).map(|(_, line)| *line);
+        let text = format!("strategy = \"etcd-lock\"\n{}{more}", usual.collect::<String>());
+        with(&text).settings.lock_choice()
+    };
+    let plain = choice("");
+    for (same, more) in [
+        (true, "etcd.timeout = \"7s\""),
+        (true, "etcd.ca_file = \"/etc/lockkeeper/ca.pem\""),
+        (true, "etcd.cert_file = \"/etc/x.crt\"\netcd.key_file = \"/etc/x.key\""),
+        (true, "etcd.user = \"agent\"\netcd.password_file = \"/etc/password\""),
+        (true, "check.interval = \"9h\""),
+        (false, "lock.group = \"other\""),
+        (false, "lock.group = [\"default\", \"other\"]"),
+        (false, "etcd.prefix = \"/elsewhere\""),
+        (false, "etcd.endpoints = [\"https://etcd-2.example.com:2379\"]"),
+    ] {
+        assert_eq!(choice(more).is_same_lock(&plain), same, "{more}");
+    }
+}
+
+#[test]
 fn times_and_dates_may_be_text_or_tomls_own() {
     let loaded = with(
         "window = [{ start = \"23:59\", length = \"7d\" }, { start = 02:30, length = \"4h\" }, { start = 00:00:00, length = \"4h\" }]\n\

@@ -4,14 +4,14 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lockkeeper::adapters::slots::StoreError;
-use lockkeeper::adapters::slots::etcd::Access;
+use lockkeeper::adapters::slots::etcd::{Access, EtcdStore};
+use lockkeeper::adapters::slots::{SlotStore, StoreError};
 use lockkeeper::core::change::AdminOp;
 use lockkeeper::core::health::Evidence;
 
 use crate::bench::{Lock, claim, start, store_by};
 use crate::etcd::Cluster;
-use crate::fenced::{Asks, Authority, EXPIRED, Fenced, VALID, with_papers, with_user};
+use crate::fenced::{Asks, Authority, EXPIRED, Fenced, ROOT, VALID, with_papers, with_user};
 use crate::wait::within;
 
 const CERTIFICATE: Asks = Asks { certificate: true, user: false, short_tokens: false };
@@ -104,6 +104,30 @@ async fn who_is_not_a_user_with_a_role_is_told_so() {
     client.user_add("idle", "not-the-password", None).await.unwrap();
     let idle = with_user(good, "idle", &wrong);
     is_turned_away(&idle, "permission denied (this user lacks a role").await;
+}
+
+#[tokio::test]
+async fn each_kind_of_user_may_do_its_part_and_no_more() {
+    let fenced = Fenced::start(1, USER).await;
+    for kind in ["admin", "viewer"] {
+        let file = fenced.password_file(kind);
+        let arguments = [kind, kind, "--password-file", file.to_str().unwrap()];
+        let made = fenced.role(&arguments, ROOT);
+        assert!(made.status.success(), "{made:?}");
+    }
+    let user = |name: &str| with_user(fenced.access(), name, &fenced.password_file(name));
+    gets_in(&user("admin")).await;
+    let viewer = store_by(&user("viewer"));
+    assert_eq!(viewer.view().await.unwrap().slots.holders, []);
+    let lock = viewer.admin(&AdminOp::Lock(claim("a"))).await.unwrap_err();
+    assert!(lock.to_string().contains("permission denied"), "{lock}");
+
+    // Keys that merely begin alike are nobody's of these.
+    for name in ["agent", "admin", "viewer"] {
+        let elsewhere = Lock::of(SlotStore::Etcd(EtcdStore::new(&user(name), "/lockkeeper/v10")));
+        let error = elsewhere.view().await.unwrap_err();
+        assert!(error.to_string().contains("permission denied"), "{name}: {error}");
+    }
 }
 
 #[tokio::test]

@@ -36,7 +36,7 @@ spread = "0s"
 group = "{group}"
 [etcd]
 endpoints = [{endpoints}]
-timeout = "2s"
+timeout = "{etcd_timeout}"
 {access}[drain]
 wait = "1s"
 [verify]
@@ -142,7 +142,7 @@ class Lab:
     def configure(self, node: Node, strategy: str = "etcd-lock", verb: str = "restart", **changes: str) -> None:
         """Writes the node's configuration (quick times) and has the agent load it (or `reload` it)."""
         endpoints = ", ".join(f'"{url}"' for url in self.etcd.endpoints)
-        values = {"group": "default", "on_failure": "roll-back", "verify_timeout": "60s", "endpoints": endpoints, "access": self.etcd.access, **changes}
+        values = {"group": "default", "on_failure": "roll-back", "verify_timeout": "60s", "etcd_timeout": "2s", "endpoints": endpoints, "access": self.etcd.access, **changes}
         node.write(CONFIG, SETTINGS.format(strategy=strategy, **values))
         node.run("systemctl", verb, "lockkeeperd.service")
 

@@ -35,6 +35,19 @@ def scenario(lab: Lab) -> None:
     assert holders(lab, "default") == [SOMEBODY]
     lab.wait_updated([node], "3.0", PACKAGES, group="third")
 
+    lab.offer("4.0", PACKAGES)
+    until("the node holds the slot again", lambda: holders(lab, "third") == [node.id], 30, 0.05)
+    before = reloads(node)
+    lab.configure(node, group="third", verb="reload", etcd_timeout="3s")
+    until("the new way is in force", lambda: reloads(node) == before + 1, 10, 0.05)
+    assert not said(node), "a holder took the other way at once"
+    lab.wait_updated([node], "4.0", PACKAGES, group="third")
+
+
+def reloads(node: Node) -> int:
+    """How often the agent has taken another configuration."""
+    return node.journal("-u", "lockkeeperd").count("the configuration was reloaded")
+
 
 def holders(lab: Lab, name: str) -> list[str]:
     """Ids of a group's holders."""
