@@ -15,7 +15,7 @@ PACKAGES = "dpkg-query -W -f '${db:Status-Abbrev} ${Package} ${Version}\\n'; apt
 def scenario(lab: Lab) -> None:
     nodes = lab.fleet(GOOD)
     each(nodes, lambda node: lab.configure(node, verify_timeout="15s"))
-    before = {node.name: node.script(PACKAGES).stdout for node in nodes}
+    before = {node.name: node.script(PACKAGES) for node in nodes}
     with lab.observe(nodes) as observer:
         lab.offer("2.0", BAD)
         halt = until("the group is halted", lambda: lab.etcd.slots().get("halt"), 120, 0.3)
@@ -24,7 +24,7 @@ def scenario(lab: Lab) -> None:
         assert "lab-app" in halt["reason"], halt
         until("the node gives its slot back", lambda: not lab.etcd.slots()["holders"], 150, 0.3)
         assert on(first, "1.0", GOOD), first.versions(GOOD)
-        after = first.script(PACKAGES).stdout
+        after = first.script(PACKAGES)
         assert after == before[first.name], f"not as before:\n{after}"
         assert first.run("systemctl", "is-active", "lab-app.service").stdout.strip() == "active"
         said = first.rebootctl("explain").stdout
