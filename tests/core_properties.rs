@@ -310,7 +310,7 @@ fn agents_die_in_every_phase() {
     for kind in ["crash", "power cut"] {
         let phases: BTreeSet<&str> =
             seen.iter().filter(|(what, _)| *what == kind).map(|(_, phase)| *phase).collect();
-        assert_eq!(phases.len(), 15, "{kind} in {phases:?}");
+        assert_eq!(phases.len(), 16, "{kind} in {phases:?}");
     }
 }
 
