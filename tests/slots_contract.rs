@@ -4,6 +4,8 @@
 
 #[path = "slots_contract/bench.rs"]
 mod bench;
+#[path = "slots_contract/canary.rs"]
+mod canary;
 #[path = "support/etcd.rs"]
 mod etcd;
 #[path = "slots_contract/etcd_access.rs"]

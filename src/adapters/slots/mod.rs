@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use self::poll::Polled;
+use crate::core::canary::Verified;
 use crate::core::change::Change;
 use crate::core::health::Evidence;
 use crate::core::history::Entry;
@@ -258,6 +259,33 @@ impl SlotStore {
         }
     }
 
+    /// Tells a group's followers what this node has installed and is healthy with.
+    ///
+    /// # Errors
+    /// When the store cannot be reached or used, or has no place for it.
+    pub async fn publish_verified(
+        &self,
+        group: &str,
+        node: &str,
+        verified: &Verified,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Etcd(store) => store.publish_verified(group, node, verified).await,
+            Self::Local(_) | Self::FleetLock(_) => Err(no_canaries()),
+        }
+    }
+
+    /// What each node of a group has verified. One that cannot be read is an error, not a node less.
+    ///
+    /// # Errors
+    /// When the store cannot be reached or used, or has no place for it.
+    pub async fn verified(&self, group: &str) -> Result<Vec<Verified>, StoreError> {
+        match self {
+            Self::Etcd(store) => store.verified(group).await,
+            Self::Local(_) | Self::FleetLock(_) => Err(no_canaries()),
+        }
+    }
+
     /// The nodes whose agent has been heard within the last minute.
     ///
     /// # Errors
@@ -325,6 +353,11 @@ impl SlotStore {
             None => Ok(()),
         }
     }
+}
+
+fn no_canaries() -> StoreError {
+    let what = "canaries are known only by a lock in etcd (strategy = \"etcd-lock\")".to_owned();
+    StoreError::Unusable { what }
 }
 
 /// `slots` with the admission of `claim` dated by the time it `waited`, on the claimant's own clock.

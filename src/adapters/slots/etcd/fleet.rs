@@ -11,7 +11,8 @@ use tokio::time::sleep;
 use super::client::{Call, Pool};
 use super::failure::{Failure, Kind};
 use super::{EtcdStore, ROUNDS, encode};
-use crate::adapters::slots::{NodeRecord, StoreError};
+use crate::adapters::slots::{NodeRecord, StoreError, parse};
+use crate::core::canary::Verified;
 
 /// Pause after a failure to say that we are alive.
 const RETRY: Duration = Duration::from_secs(5);
@@ -55,21 +56,46 @@ impl EtcdStore {
             tokio::spawn(async move { stay_alive(&pool, &key, lease).await })
         });
         let key = self.keys.node(node);
-        let puts = [
-            TxnOp::put(key.as_str(), encode(record)?, None),
-            TxnOp::put(self.keys.service(node), record.service.as_str(), None),
-        ];
+        let service = TxnOp::put(self.keys.service(node), record.service.as_str(), None);
+        let record = TxnOp::put(key.as_str(), encode(record)?, None);
+        self.put_newest(&key, &[record, service]).await
+    }
+
+    /// See [`crate::adapters::slots::SlotStore::publish_verified`].
+    pub(in crate::adapters::slots) async fn publish_verified(
+        &self,
+        group: &str,
+        node: &str,
+        verified: &Verified,
+    ) -> Result<(), StoreError> {
+        let key = self.keys.verified(group, node);
+        let put = TxnOp::put(key.as_str(), encode(verified)?, None);
+        self.put_newest(&key, &[put]).await
+    }
+
+    /// Makes `puts`, of which `key` is one. One made earlier, which is still on its way, does not land
+    /// on them.
+    async fn put_newest(&self, key: &str, puts: &[TxnOp]) -> Result<(), StoreError> {
         for _ in 0..ROUNDS {
-            let found = self.pool.get(&key, GetOptions::new().with_keys_only()).await?;
+            let found = self.pool.get(key, GetOptions::new().with_keys_only()).await?;
             let newest = found.kvs().first().map_or(0, KeyValue::mod_revision);
-            // An older record that is still on its way must not land on this one.
-            let unchanged = Compare::mod_revision(key.as_str(), CompareOp::Equal, newest);
-            let txn = Txn::new().when([unchanged]).and_then(puts.clone());
+            let unchanged = Compare::mod_revision(key, CompareOp::Equal, newest);
+            let txn = Txn::new().when([unchanged]).and_then(puts);
             if self.pool.txn(Call::Write, txn).await?.succeeded() {
                 return Ok(());
             }
         }
         Err(StoreError::Unreachable { what: format!("{key} never rests") })
+    }
+
+    /// See [`crate::adapters::slots::SlotStore::verified`].
+    pub(in crate::adapters::slots) async fn verified(
+        &self,
+        group: &str,
+    ) -> Result<Vec<Verified>, StoreError> {
+        let prefix = self.keys.all_verified(group);
+        let found = self.pool.get(&prefix, GetOptions::new().with_prefix()).await?;
+        found.kvs().iter().map(|kv| parse(kv.value(), &String::from_utf8_lossy(kv.key()))).collect()
     }
 
     /// See [`crate::adapters::slots::SlotStore::nodes`].

@@ -83,6 +83,16 @@ impl Keys {
         self.in_group(group, &format!("history/{revision:020}"))
     }
 
+    /// All that the nodes of the group have verified.
+    pub(super) fn all_verified(&self, group: &str) -> String {
+        self.in_group(group, "verified/")
+    }
+
+    /// What `node` has verified. No lease: it holds while the node is away.
+    pub(super) fn verified(&self, group: &str, node: &str) -> String {
+        self.in_group(group, &format!("verified/{}", segment(node)))
+    }
+
     /// All records of nodes.
     pub(super) fn nodes(&self) -> String {
         format!("{}/nodes/", self.prefix)
@@ -180,6 +190,7 @@ mod tests {
             keys.ticket("g", "n"),
             keys.holder("g", "n"),
             keys.entry("g", 1),
+            keys.verified("g", "n"),
             keys.slots("h"),
         ];
         assert!(others.iter().all(|key| *key < from || *key > last));
