@@ -27,7 +27,7 @@ use lockkeeper::core::{
 };
 
 use support::{
-    NIGHT, NOON, boot, done, job, now, plan, policy, quiet, running, staged, wall, words,
+    CHOICE, NIGHT, NOON, boot, done, job, now, plan, policy, quiet, running, staged, wall, words,
 };
 
 #[test]
@@ -104,7 +104,7 @@ fn a_reboot_an_admin_asked_for_is_not_forgotten_when_logind_refuses_it() {
     assert_eq!(steady.phase.word(), "steady");
     let again = step(&steady, &policy("web-1"), now(NIGHT, 90_000), Event::Tick).state;
     assert_eq!(again.phase.word(), "probing");
-    assert!(gate::wanted(&again).unwrap().always_reboot);
+    assert!(gate::wanted(&again, &policy("web-1")).unwrap().always_reboot);
 }
 
 #[test]
@@ -209,7 +209,12 @@ fn what_a_check_saw_before_the_cycle_does_not_begin_another_one_after_it() {
     let steady = step(&released, &policy("web-1"), now(NIGHT, 60_000), event).state;
     assert_eq!(steady.staged, None);
     // The answer was found before the plan was installed.
-    let old = Outcome::Checked { plan: Some(plan(0)), reboot: Evidence::No };
+    let old = Outcome::Checked {
+        plan: Some(plan(0)),
+        kept_back: Vec::new(),
+        reboot: Evidence::No,
+        choice: CHOICE.to_owned(),
+    };
     let late = step(&steady, &policy("web-1"), now(NIGHT, 61_000), done(EffectId(5), old));
     assert!(late.ignored.is_some());
     assert!(!words(&late).contains(&"stage"), "{:?}", words(&late));
@@ -229,4 +234,43 @@ fn an_inhibitor_of_half_an_hour_after_a_crash_does_not_use_up_the_reboot_request
         assert_eq!(state.phase.word(), "rebooting", "after {minute} minutes");
         assert_eq!(explain(&state, &policy("web-1"), at).also[0].code, "retrying");
     }
+}
+
+#[test]
+fn a_plan_chosen_by_other_rules_is_never_applied_and_replaced_at_once() {
+    let old = staged(now(NIGHT, 1000));
+    let strict = Policy { choice: "security".to_owned(), ..policy("web-1") };
+    assert_eq!(gate::wanted(&old, &strict), None);
+    let changed = step(&old, &strict, now(NIGHT, 2000), Event::PolicyChanged);
+    assert_eq!(words(&changed), ["check"]);
+
+    // The same packages, found by the new rules, need not be staged again.
+    let SupplyTask::Checking { id } = changed.state.supply.task else { panic!("{changed:?}") };
+    let same = Outcome::Checked {
+        plan: Some(plan(0)),
+        kept_back: Vec::new(),
+        reboot: Evidence::No,
+        choice: strict.choice.clone(),
+    };
+    let found = step(&changed.state, &strict, now(NIGHT, 3000), done(id, same));
+    assert_eq!(words(&found), ["probe"]);
+    assert!(gate::wanted(&found.state, &strict).is_some());
+}
+
+#[test]
+fn an_answer_by_rules_that_are_no_longer_in_force_is_staged_and_waits() {
+    let mut state = quiet(now(NIGHT, 1000));
+    state.supply.task = SupplyTask::Checking { id: EffectId(5) };
+    let strict = Policy { choice: "security".to_owned(), ..policy("web-1") };
+    let old = Outcome::Checked {
+        plan: Some(plan(0)),
+        kept_back: Vec::new(),
+        reboot: Evidence::No,
+        choice: CHOICE.to_owned(),
+    };
+    let staging = step(&state, &strict, now(NIGHT, 2000), done(EffectId(5), old)).state;
+    let SupplyTask::Staging { id, .. } = staging.supply.task else { panic!("{staging:?}") };
+    let staged = step(&staging, &strict, now(NIGHT, 3000), done(id, Outcome::Staged));
+    assert!(words(&staged).is_empty(), "{:?}", words(&staged));
+    assert_eq!(gate::wanted(&staged.state, &strict), None);
 }

@@ -215,14 +215,14 @@ fn settle(mut world: World, setup: &Setup) -> Outcomes<()> {
         if quiet <= QUIET_ROUNDS {
             continue;
         }
-        if world.is_quiet().is_ok() {
+        if world.is_quiet(setup).is_ok() {
             return ended(&world, setup);
         }
         world.admin_helps(setup)?;
         quiet = 0;
     }
     world.rests()?;
-    world.is_quiet()?;
+    world.is_quiet(setup)?;
     Err(Violation(format!("no end after {ROUNDS} rounds: {}", world.phases())))
 }
 
@@ -394,6 +394,6 @@ fn a_life_without_trouble_installs_and_reboots() {
     let boots: Vec<u32> = world.nodes.iter().map(|node| node.machine.boot).collect();
     assert_eq!(boots, [2, 2], "each rebooted once");
     assert!(world.nodes.iter().all(|node| node.machine.installed == 1));
-    world.is_quiet().unwrap();
+    world.is_quiet(&setup).unwrap();
     assert_eq!(seen.len(), 12, "every phase but the short and the bad ones: {seen:?}");
 }

@@ -14,7 +14,6 @@ use bus::Bus;
 use fakes::{Answer, Login};
 use lockkeeper::{
     adapters::systemd::{Systemd, boot, jobs::Started, login::Rebooting},
-    config::settings::Settings,
     core::health::Evidence,
     dbus::{
         EXECUTOR_NAME, EXECUTOR_PATH,
@@ -43,12 +42,8 @@ struct Served {
 async fn serve(bus: &Bus, users: Vec<u32>, idle: Duration) -> Served {
     let connection = bus.connect().await;
     let state = tempfile::tempdir().unwrap();
-    let context = Context::new(
-        state.path(),
-        Systemd::new(connection.clone()),
-        Vec::new(),
-        Settings::default().packages,
-    );
+    let context =
+        Context::new(state.path(), Systemd::new(connection.clone()), Vec::new(), state.path());
     let watcher = bus.connect().await;
     let task = tokio::spawn(async move {
         service::serve(&connection, context, users, idle, future::pending()).await
@@ -93,7 +88,7 @@ async fn another_users_call_is_denied_whatever_it_asks_for() {
         assert_eq!(name, "org.lockkeeper1.Error.AccessDenied", "{text}");
         assert!(text.contains(&format!("user {} ", own_user())), "{text}");
     };
-    denied(reply(executor.check().await));
+    denied(reply(executor.check("").await));
     denied(reply(executor.stage("x").await));
     denied(reply(executor.apply("x").await));
     denied(reply(executor.reboot_evidence().await));

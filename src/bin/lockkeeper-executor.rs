@@ -8,16 +8,15 @@ use lockkeeper::{
         apt::{Layout, plans::Way, transaction::Outcome},
         systemd::Systemd,
     },
-    config::{
-        self,
-        settings::{Packages, Settings, WithoutWayBack},
-    },
+    config::{self, settings::Settings},
     core::plan::PlanId,
-    executor::{self, Context, run, service},
+    executor::{self, Context, Rules, run, service},
     observe::logging,
 };
 use tokio::signal::unix::{SignalKind, signal};
 
+/// The root of the configuration.
+const ROOT: &str = "/";
 /// A call to systemd, logind or the bus takes this long at most.
 const ANSWER: Duration = Duration::from_secs(60);
 
@@ -63,8 +62,7 @@ async fn serve() -> anyhow::Result<()> {
     let bus = bus.context("cannot reach the system bus")?;
     let mut stop = signal(SignalKind::terminate())?;
     let state = Path::new(executor::STATE);
-    let (ignored, packages) = settings();
-    let context = Context::new(state, Systemd::new(bus.clone()), ignored, packages);
+    let context = Context::new(state, Systemd::new(bus.clone()), ignored(), ROOT.as_ref());
     let stop = async move {
         stop.recv().await;
     };
@@ -72,22 +70,22 @@ async fn serve() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `workloads.ignore` and `[packages]`. With a configuration that cannot be read the strict side:
-/// nothing is ignored, and nothing staged that could not be undone.
-fn settings() -> (Vec<String>, Packages) {
-    match config::load(Path::new("/")) {
-        Ok(loaded) => (loaded.settings.workloads.ignore, loaded.settings.packages),
+/// `workloads.ignore`. With a configuration that cannot be read nothing is ignored.
+fn ignored() -> Vec<String> {
+    match config::load(ROOT.as_ref()) {
+        Ok(loaded) => loaded.settings.workloads.ignore,
         Err(errors) => {
-            tracing::warn!("the configuration is not known, so the strict side is taken: {errors}");
-            let without_way_back = WithoutWayBack::Refuse;
-            (Vec::new(), Packages { without_way_back, ..Settings::default().packages })
+            tracing::warn!("the configuration is not known, so no workload is ignored: {errors}");
+            Vec::new()
         }
     }
 }
 
 async fn transact(plan: &PlanId, way: Way) -> anyhow::Result<()> {
     let layout = Layout::system(Path::new(executor::STATE));
-    let (_, packages) = settings();
+    // What was decided is carried out, also when the configuration was broken since.
+    let packages = Rules::read(ROOT.as_ref())
+        .map_or_else(|| Settings::default().packages, |rules| rules.packages);
     match run::main(&layout, plan, way, packages.lock_wait).await? {
         Outcome::Complete => Ok(()),
         Outcome::Refused { reason } => bail!("plan {} is refused: {reason}", plan.short()),

@@ -34,6 +34,12 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// What is staged, what is kept back and why, as the last check found it.
+    Plan {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Reboot this machine in its turn: take a slot, apply what is staged, reboot, verify.
     Reboot {
         /// Do not wait for a maintenance window. The lock is taken all the same.

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use crate::{
     adapters::slots::NodeRecord,
     core::{
+        choice::KeptBack,
         doctor::{Finding, Severity},
         explain::Explanation,
         history::Entry,
@@ -153,6 +154,10 @@ pub fn status(doc: &StatusDoc, now: Timestamp) -> String {
     };
     let checked = doc.last_check.map_or("never".to_owned(), |at| ago(at, now));
     let _ = writeln!(text, "  {staged}; {reboot}; last check: {checked}");
+    if !doc.kept_back.is_empty() {
+        let count = doc.kept_back.len();
+        let _ = writeln!(text, "  kept back: {count} package(s); `rebootctl plan` says why");
+    }
     let _ = writeln!(text, "  window: {}", doc.window);
     for also in &doc.also {
         let _ = writeln!(text, "  note: {}: {}", also.code, line(also, now));
@@ -181,6 +186,7 @@ pub fn supply(doc: &SupplyDoc, now: Timestamp) -> String {
         (None, None) => "nothing to install\n".to_owned(),
         (None, Some(_)) => String::new(),
     };
+    text.push_str(&kept_back(&doc.kept_back));
     for also in &doc.also {
         let _ = writeln!(text, "note: {}: {}", also.code, line(also, now));
     }
@@ -189,11 +195,46 @@ pub fn supply(doc: &SupplyDoc, now: Timestamp) -> String {
 
 fn plan(plan: &Plan) -> String {
     let rows = plan.packages.iter().map(|p| {
-        [p.name.as_str(), p.from.as_deref().unwrap_or("(new)"), &p.to, &p.origin].map(str::to_owned)
+        let installed = p.from.as_deref().unwrap_or("-");
+        let why = p.why().word();
+        [p.name.as_str(), installed, &p.to, why, &size(p.size), &p.origin].map(str::to_owned)
     });
-    let mut text = table(["PACKAGE", "INSTALLED", "STAGED", "ORIGIN"], rows);
-    let _ = writeln!(text, "\nstaged {}: {} package(s)", plan.id.short(), plan.packages.len());
+    let mut text = table(["PACKAGE", "INSTALLED", "STAGED", "WHY", "SIZE", "ORIGIN"], rows);
+    let (id, count, bytes) = (plan.id.short(), plan.packages.len(), size(plan.download_bytes()));
+    let _ = writeln!(text, "\nstaged {id}: {count} package(s), {bytes}");
+    let reboot = plan.reboot_expected();
+    if !reboot.is_empty() {
+        let _ = writeln!(text, "a reboot is to be expected because of {}", reboot.join(", "));
+    }
     text
+}
+
+/// Bytes, with three digits that matter.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 4] = ["B", "kB", "MB", "GB"];
+    let (mut value, mut unit) = (bytes, 0);
+    let mut tenths = 0;
+    while value >= 1000 && unit + 1 < UNITS.len() {
+        tenths = value % 1000 / 100;
+        value /= 1000;
+        unit += 1;
+    }
+    match (unit, value) {
+        (0, _) | (_, 100..) => format!("{value} {}", UNITS[unit]),
+        _ => format!("{value}.{tenths} {}", UNITS[unit]),
+    }
+}
+
+fn kept_back(kept: &[KeptBack]) -> String {
+    if kept.is_empty() {
+        return String::new();
+    }
+    let rows = kept.iter().map(|p| {
+        let installed = p.installed.as_deref().unwrap_or("(new)");
+        [p.name.as_str(), installed, &p.version, &p.why.text].map(str::to_owned)
+    });
+    let table = table(["KEPT BACK", "INSTALLED", "AVAILABLE", "WHY"], rows);
+    format!("\n{table}")
 }
 
 /// `nodes`.

@@ -10,9 +10,10 @@ use super::{
     entries::{FreezeEntry, WindowEntry},
     fragment::{Node, Reader},
     origin::{Located, Origin},
-    settings::{OnFailure, OnOverdue, Strategy, WithoutWayBack},
+    settings::{NewDependencies, OnFailure, OnOverdue, Phased, Strategy, WithoutWayBack},
     value::{self, between, texts},
 };
+use crate::core::choice::Origins;
 
 const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -117,10 +118,19 @@ keys! {
     "schedule.spread", schedule_spread: Duration = Duration::ZERO, between(Duration::ZERO, 7 * DAY);
     "schedule.min_remaining", schedule_min_remaining: Duration = secs(15 * 60),
         between(Duration::ZERO, 7 * DAY);
+    "packages.origins", packages_origins: Origins = Origins::Distribution, value::origins;
+    "packages.allow", packages_allow: Vec<String> = Vec::new(), texts(value::package);
+    "packages.deny", packages_deny: Vec<String> = Vec::new(), texts(value::package);
+    "packages.new_dependencies", packages_new_dependencies: NewDependencies =
+        NewDependencies::Allow, value::new_dependencies;
+    "packages.phased", packages_phased: Phased = Phased::Respect, value::phased;
     "packages.on_failure", packages_on_failure: OnFailure = OnFailure::RollBack, value::on_failure;
     "packages.without_way_back", packages_without_way_back: WithoutWayBack = WithoutWayBack::Allow,
         value::without_way_back;
     "packages.lock_wait", packages_lock_wait: Duration = secs(5 * 60), between(Duration::ZERO, HOUR);
+    "canary.publish", canary_publish: bool = false, value::flag;
+    "canary.follow", canary_follow: Option<String> = None, value::follow;
+    "canary.soak", canary_soak: Duration = DAY, between(Duration::ZERO, 90 * DAY);
     "workloads.ignore", workloads_ignore: Vec<String> = Vec::new(), texts(value::pattern);
 }
 
@@ -221,7 +231,36 @@ impl Show for u32 {
     }
 }
 
+impl Show for bool {
+    fn show(&self) -> Value {
+        Value::from(*self)
+    }
+}
+
 impl Show for OnOverdue {
+    fn show(&self) -> Value {
+        Value::String(self.name().to_owned())
+    }
+}
+
+impl Show for Origins {
+    fn show(&self) -> Value {
+        if let Self::Patterns(patterns) = self {
+            return patterns.show();
+        }
+        let word =
+            Self::WORDS.into_iter().find_map(|(word, known)| (known == *self).then_some(word));
+        Value::from(word)
+    }
+}
+
+impl Show for NewDependencies {
+    fn show(&self) -> Value {
+        Value::String(self.name().to_owned())
+    }
+}
+
+impl Show for Phased {
     fn show(&self) -> Value {
         Value::String(self.name().to_owned())
     }

@@ -2,6 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use sha2::{Digest as _, Sha256};
+
+use crate::core::choice::Origins;
+use crate::core::plan::hex;
 use crate::core::slots::MEMBERS_GROUP;
 use crate::core::window::Schedule;
 
@@ -57,6 +61,8 @@ pub struct Settings {
     pub schedule: Schedule,
     /// `[packages]`
     pub packages: Packages,
+    /// `[canary]`
+    pub canary: Canary,
     /// `[workloads]`
     pub workloads: Workloads,
 }
@@ -202,6 +208,17 @@ pub struct Verify {
 /// `[packages]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Packages {
+    /// `origins`: the archives that packages may come from (default `distribution`).
+    pub origins: Origins,
+    /// `allow`: only these packages (glob `*`) are updated; none means every package.
+    pub allow: Vec<String>,
+    /// `deny`: these packages (glob `*`) are never updated.
+    pub deny: Vec<String>,
+    /// `new_dependencies`: whether a package that is not installed may be installed with one that
+    /// needs it (default `allow`).
+    pub new_dependencies: NewDependencies,
+    /// `phased`: whether this machine waits for its turn in a phased update (default `respect`).
+    pub phased: Phased,
     /// `on_failure`: what becomes of a node whose update failed (default `roll-back`).
     pub on_failure: OnFailure,
     /// `without_way_back`: what becomes of a plan with a package whose installed version cannot be
@@ -210,6 +227,52 @@ pub struct Packages {
     /// `lock_wait`: how long other package managers are waited for before a transaction is refused
     /// (default 5m).
     pub lock_wait: Duration,
+}
+
+/// What becomes of packages that an update would bring anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NewDependencies {
+    /// They are installed. The default.
+    Allow,
+    /// What needs them is kept back.
+    Refuse,
+}
+
+impl NewDependencies {
+    /// Every choice.
+    pub const ALL: [Self; 2] = [Self::Allow, Self::Refuse];
+
+    /// Its word in configuration files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Allow => "allow",
+            Self::Refuse => "refuse",
+        }
+    }
+}
+
+/// What becomes of updates that an archive gives to some machines first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phased {
+    /// They are taken when this machine's turn comes, as apt tells it. The default.
+    Respect,
+    /// They are taken at once.
+    Ignore,
+}
+
+impl Phased {
+    /// Every choice.
+    pub const ALL: [Self; 2] = [Self::Respect, Self::Ignore];
+
+    /// Its word in configuration files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Respect => "respect",
+            Self::Ignore => "ignore",
+        }
+    }
 }
 
 /// What becomes of a node whose update failed.
@@ -258,6 +321,18 @@ impl WithoutWayBack {
     }
 }
 
+/// `[canary]`: what one node has tried, others may take.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Canary {
+    /// `publish`: this node tells the followers of its groups what it has verified (default no).
+    pub publish: bool,
+    /// `follow`: the group whose nodes must have verified a version before it is installed here.
+    pub follow: Option<String>,
+    /// `soak`: for how long a verified version has been known here before it is installed (default
+    /// 1d; at most 90d).
+    pub soak: Duration,
+}
+
 /// `[workloads]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Workloads {
@@ -304,6 +379,16 @@ impl LockChoice {
 }
 
 impl Settings {
+    /// Identity of all that packages are chosen by: a plan made under one is not applied under
+    /// another.
+    #[must_use]
+    pub fn choice(&self) -> String {
+        let Packages { origins, allow, deny, new_dependencies, phased, .. } = &self.packages;
+        let Canary { publish: _, follow, soak } = &self.canary;
+        let all = (origins, allow, deny, new_dependencies, phased, follow, soak);
+        hex(&Sha256::digest(format!("{all:?}")))
+    }
+
     /// Every group this node may hold a slot of.
     #[must_use]
     pub fn lock_groups(&self) -> Vec<String> {

@@ -9,7 +9,7 @@ use super::{
     keys::Merged,
     origin::{Located, Place},
     settings::{
-        Check, Drain, Etcd, FleetLock, Lock, Packages, Reboot, Settings, Strategy, Verify,
+        Canary, Check, Drain, Etcd, FleetLock, Lock, Packages, Reboot, Settings, Strategy, Verify,
         Workloads,
     },
     value,
@@ -44,6 +44,7 @@ pub(super) fn check(merged: &Merged, files: &[&Path]) -> Vec<ConfigError> {
     }
     errors.extend(etcd_access(merged));
     errors.extend(fleet_lock(merged));
+    errors.extend(canary(merged));
     errors
 }
 
@@ -88,6 +89,25 @@ fn fleet_lock(merged: &Merged) -> Vec<ConfigError> {
             let help = "FleetLock cannot take several slots at once: name one group";
             errors.extend(lone(("lock.group", place), "names several groups", help));
         }
+    }
+    errors
+}
+
+/// Canaries are known only by a lock in etcd, and nobody is a canary of its own.
+fn canary(merged: &Merged) -> Vec<ConfigError> {
+    let follow = set("canary.follow", &merged.canary_follow);
+    let publish = merged.canary_publish.value;
+    let publish = ("canary.publish", merged.canary_publish.origin.place().filter(|_| publish));
+    let mut errors = Vec::new();
+    if merged.strategy.value != Strategy::EtcdLock {
+        let help = "canaries tell what they have verified in etcd: set strategy = \"etcd-lock\"";
+        let lone = |key| lone(key, "needs another strategy", help);
+        errors.extend([follow, publish].into_iter().filter_map(lone));
+    }
+    let group = merged.canary_follow.value.as_ref();
+    if group.is_some_and(|group| merged.lock_group.value.contains(group)) {
+        let help = "a node of that group would wait for itself: follow another, or leave this out";
+        errors.extend(lone(follow, "is a group this node is in", help));
     }
     errors
 }
@@ -210,9 +230,19 @@ impl Merged {
                 min_remaining: self.schedule_min_remaining.value,
             },
             packages: Packages {
+                origins: self.packages_origins.value.clone(),
+                allow: self.packages_allow.value.clone(),
+                deny: self.packages_deny.value.clone(),
+                new_dependencies: self.packages_new_dependencies.value,
+                phased: self.packages_phased.value,
                 on_failure: self.packages_on_failure.value,
                 without_way_back: self.packages_without_way_back.value,
                 lock_wait: self.packages_lock_wait.value,
+            },
+            canary: Canary {
+                publish: self.canary_publish.value,
+                follow: self.canary_follow.value.clone(),
+                soak: self.canary_soak.value,
             },
             workloads: Workloads { ignore: self.workloads_ignore.value },
         }

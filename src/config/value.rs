@@ -14,9 +14,10 @@ use super::{
     duration::{self, DurationError},
     error::Kind,
     fragment::{Node, Reader},
-    settings::{OnFailure, OnOverdue, Strategy, WithoutWayBack},
+    settings::{NewDependencies, OnFailure, OnOverdue, Phased, Strategy, WithoutWayBack},
     suggest,
 };
+use crate::core::choice::{Origins, Pattern};
 use crate::core::slots::{MOST_GROUPS, is_group_name};
 
 /// What is wrong with a text, and what to do.
@@ -125,6 +126,49 @@ pub(super) fn on_overdue(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) ->
     word(reader, key, node, ("answer to an overdue holder", &OnOverdue::ALL), OnOverdue::name)
 }
 
+/// `packages.origins`: a word, or a list of patterns.
+pub(super) fn origins(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Origins> {
+    if matches!(node.get_ref(), DeValue::Array(_)) {
+        let patterns = texts(|text| match Pattern::parse(text) {
+            Ok(_) => Ok(()),
+            Err(why) => {
+                let help = "write such as \"o=Debian,n=${codename}-security\"".to_owned();
+                Err((format!("{text:?} is no pattern of archives: {why}"), Some(help)))
+            }
+        })(reader, key, node)?;
+        return Some(Origins::Patterns(patterns));
+    }
+    let all = Origins::WORDS.map(|(word, _)| word);
+    let found = word(reader, key, node, ("choice of archives", &all), |word| word)?;
+    Origins::WORDS.into_iter().find_map(|(word, origins)| (word == found).then_some(origins))
+}
+
+/// One of `packages.allow` and `packages.deny`: the name of a package, `*` for anything.
+pub(super) fn package(text: &str) -> Result<(), Complaint> {
+    let good =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.*".contains(&byte);
+    if !text.is_empty() && text.bytes().all(good) {
+        return Ok(());
+    }
+    let help = "write the name of a package, such as \"linux-image-*\"".to_owned();
+    Err((format!("{text:?} cannot be the name of a package"), Some(help)))
+}
+
+/// `packages.new_dependencies`
+pub(super) fn new_dependencies(
+    reader: &mut Reader<'_>,
+    key: &str,
+    node: &Node<'_>,
+) -> Option<NewDependencies> {
+    let all = ("answer to new dependencies", &NewDependencies::ALL[..]);
+    word(reader, key, node, all, NewDependencies::name)
+}
+
+/// `packages.phased`
+pub(super) fn phased(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Phased> {
+    word(reader, key, node, ("answer to phased updates", &Phased::ALL), Phased::name)
+}
+
 /// `packages.on_failure`
 pub(super) fn on_failure(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<OnFailure> {
     word(reader, key, node, ("answer to a failed update", &OnFailure::ALL), OnFailure::name)
@@ -160,6 +204,28 @@ pub(super) fn count(
     }
 }
 
+/// Yes or no.
+pub(super) fn flag(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<bool> {
+    let DeValue::Boolean(flag) = node.get_ref() else {
+        reader.wrong_type(key, node, "true or false", None);
+        return None;
+    };
+    Some(*flag)
+}
+
+/// `canary.follow`: the name of a group; empty for none.
+#[expect(clippy::option_option, reason = "read or not, and set or not")]
+pub(super) fn follow(
+    reader: &mut Reader<'_>,
+    key: &str,
+    node: &Node<'_>,
+) -> Option<Option<String>> {
+    parsed(reader, key, node, |text| match text {
+        "" => Ok(None),
+        name => group_name(name).map(Some),
+    })
+}
+
 /// `lock.group`: one name or a list of names; sorted, each once.
 pub(super) fn groups(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Vec<String>> {
     let parts: Vec<&Node<'_>> = match node.get_ref() {
@@ -181,13 +247,15 @@ pub(super) fn groups(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Opt
 }
 
 fn group(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<String> {
-    parsed(reader, key, node, |text| {
-        if is_group_name(text) {
-            return Ok(text.to_owned());
-        }
-        let help = "letters, digits, \".\" and \"-\" only".to_owned();
-        Err((format!("{text:?} cannot be the name of a group"), Some(help)))
-    })
+    parsed(reader, key, node, group_name)
+}
+
+fn group_name(text: &str) -> Result<String, Complaint> {
+    if is_group_name(text) {
+        return Ok(text.to_owned());
+    }
+    let help = "letters, digits, \".\" and \"-\" only".to_owned();
+    Err((format!("{text:?} cannot be the name of a group"), Some(help)))
 }
 
 /// `etcd.prefix`

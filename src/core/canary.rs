@@ -48,6 +48,8 @@ pub struct Ripe {
     pub allowed: Allowed,
     /// Versions that have not: when they will have.
     pub later: BTreeMap<String, BTreeMap<String, Timestamp>>,
+    /// Why the canary group is halted, if it is: then nothing is allowed.
+    pub halted: Option<String>,
 }
 
 impl Soaking {
@@ -89,9 +91,18 @@ impl Soaking {
 }
 
 impl Ripe {
+    /// Nothing, while the canary group is halted.
+    #[must_use]
+    pub fn halted(why: String) -> Self {
+        Self { halted: Some(why), ..Self::default() }
+    }
+
     /// Why `version` of `package` (`name:arch`) may not be installed; `None` when it may.
     #[must_use]
     pub fn objection(&self, group: &str, package: &str, version: &str) -> Option<String> {
+        if let Some(why) = &self.halted {
+            return Some(format!("{group} is halted: {why}"));
+        }
         if self.allowed.get(package).is_some_and(|versions| versions.contains(version)) {
             return None;
         }
@@ -138,6 +149,13 @@ mod tests {
             "no node of canary has verified 1"
         );
         assert!(may(&soaking.ripe(Duration::ZERO, at(0)), "1"), "without a soak time at once");
+    }
+
+    #[test]
+    fn a_halted_canary_group_allows_nothing() {
+        let ripe = Ripe::halted("app-2 does not start (canary-1)".into());
+        let said = ripe.objection("canary", "a:all", "1").unwrap();
+        assert_eq!(said, "canary is halted: app-2 does not start (canary-1)");
     }
 
     #[test]

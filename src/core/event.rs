@@ -1,6 +1,7 @@
 //! Facts from the outside.
 
 use super::{
+    choice::KeptBack,
     effect::EffectId,
     health::{Evidence, HealthReport},
     plan::Plan,
@@ -48,8 +49,12 @@ pub enum Outcome {
     Checked {
         /// What to install, if anything.
         plan: Option<Plan>,
+        /// What has a newer version and is left as it is.
+        kept_back: Vec<KeptBack>,
         /// Is a reboot pending?
         reboot: Evidence,
+        /// The rules that the packages were chosen by ([`super::policy::Policy::choice`]).
+        choice: String,
     },
     /// `Stage` is complete.
     Staged,

@@ -94,7 +94,7 @@ fn verdict(state: &State, policy: &Policy, now: Now) -> Verdict {
 }
 
 fn idle(state: &State, policy: &Policy, now: Now) -> Verdict {
-    if let Some(job) = gate::wanted(state) {
+    if let Some(job) = gate::wanted(state, policy) {
         return match gate::may_begin(state, policy, now, &job) {
             Ok(()) => Verdict::new("ready", format!("about to queue for {}", what(&job))),
             Err(verdict) => verdict,
@@ -107,6 +107,11 @@ fn idle(state: &State, policy: &Policy, now: Now) -> Verdict {
             return Verdict::new("staging", text);
         }
         SupplyTask::Idle => {}
+    }
+    if state.staged.as_ref().is_some_and(|staged| staged.choice != policy.choice) {
+        let text = "what is staged was chosen by other rules ([packages], [canary]) than those in \
+                    force, and is not installed; the next check replaces it";
+        return Verdict::new("rules-changed", text);
     }
     if let Some(problem) = &state.supply.problem {
         return problem.clone();

@@ -11,10 +11,11 @@ use super::{
 
 /// What this node wants to do, if anything: the job of the next cycle.
 #[must_use]
-pub fn wanted(state: &State) -> Option<Job> {
+pub fn wanted(state: &State, policy: &Policy) -> Option<Job> {
     let plan = state
         .staged
         .as_ref()
+        .filter(|staged| staged.choice == policy.choice)
         .map(|staged| &staged.plan)
         .filter(|plan| !state.denied.contains_key(&plan.id));
     let pending = pending_reboot(state);

@@ -94,6 +94,53 @@ pub struct PackageChange {
     pub origin: String,
 }
 
+/// Why a package is in a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// A security archive has it.
+    Security,
+    /// There is a newer version.
+    Update,
+    /// Another package of the plan needs it, and it was not installed.
+    Needed,
+}
+
+impl Why {
+    /// The word people see.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Security => "security",
+            Self::Update => "update",
+            Self::Needed => "needed",
+        }
+    }
+}
+
+impl PackageChange {
+    /// Why it is in the plan. Debian's and Ubuntu's security archives say so in their names.
+    #[must_use]
+    pub fn why(&self) -> Why {
+        if self.from.is_none() {
+            Why::Needed
+        } else if self.origin.to_ascii_lowercase().contains("security") {
+            Why::Security
+        } else {
+            Why::Update
+        }
+    }
+
+    /// Whether what it replaces is in use until a reboot: a kernel, microcode, or a part of what
+    /// every process is made of. A forecast for people; after the update evidence decides.
+    fn asks_for_reboot(&self) -> bool {
+        let name = self.name.as_str();
+        let kernel = name.strip_prefix("linux-image-");
+        kernel.is_some_and(|rest| rest.contains(|c: char| c.is_ascii_digit()))
+            || name.ends_with("-microcode")
+            || ["libc6", "systemd", "dbus", "dbus-broker"].contains(&name)
+    }
+}
+
 /// What a node should install.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Plan {
@@ -112,6 +159,13 @@ impl Plan {
         }
         packages.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
         Some(Self { id: PlanId::of(&packages), packages })
+    }
+
+    /// The packages that make a reboot likely.
+    #[must_use]
+    pub fn reboot_expected(&self) -> Vec<&str> {
+        let asking = self.packages.iter().filter(|package| package.asks_for_reboot());
+        asking.map(|package| package.name.as_str()).collect()
     }
 
     /// Bytes to download.

@@ -25,6 +25,8 @@ pub struct Policy {
     pub verify_settle: Duration,
     /// Not healthy after this long: the update failed.
     pub verify_timeout: Duration,
+    /// Identity of the rules by which packages are chosen: a plan made by others is not applied.
+    pub choice: String,
     /// A failed plan is undone.
     pub roll_back: bool,
     /// This node's id: its place in spreads comes from it.

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    choice::KeptBack,
     effect::EffectId,
     health::Evidence,
     plan::{Plan, PlanId},
@@ -263,6 +264,9 @@ pub struct Supply {
     pub last_ok: Option<Timestamp>,
     /// What the channel offered then.
     pub offered: Option<PlanId>,
+    /// What had a newer version then and is left as it is.
+    #[serde(default)]
+    pub kept_back: Vec<KeptBack>,
 }
 
 /// What the supply side does now.
@@ -282,6 +286,9 @@ pub enum SupplyTask {
         id: EffectId,
         /// Which.
         plan: Plan,
+        /// The rules it was chosen by.
+        #[serde(default)]
+        choice: String,
     },
 }
 
@@ -292,6 +299,9 @@ pub struct Staged {
     pub plan: Plan,
     /// Staged when.
     pub at: Timestamp,
+    /// The rules it was chosen by ([`super::policy::Policy::choice`]).
+    #[serde(default)]
+    pub choice: String,
 }
 
 /// An admin's wish for a reboot.
@@ -363,6 +373,7 @@ impl State {
                 problem: None,
                 last_ok: None,
                 offered: None,
+                kept_back: Vec::new(),
             },
             staged: None,
             reboot_needed: Evidence::No,

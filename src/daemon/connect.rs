@@ -24,6 +24,7 @@ pub fn policy(settings: &Settings, node: &str, name: &str) -> Policy {
         reboot_timeout: settings.reboot.timeout,
         verify_settle: settings.verify.settle,
         verify_timeout: settings.verify.timeout,
+        choice: settings.choice(),
         roll_back: settings.packages.on_failure == OnFailure::RollBack,
         node: node.to_owned(),
         name: name.to_owned(),

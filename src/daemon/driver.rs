@@ -138,7 +138,14 @@ impl Agent {
         let (sender, inputs) = mpsc::unbounded_channel();
         let bus = zbus::Connection::system().await?;
         let publisher = Publisher::start(node.clone());
-        let runner = Runner::new(bus.clone(), sender.clone(), publisher.clone(), node, name);
+        let runner = Runner::new(
+            bus.clone(),
+            sender.clone(),
+            publisher.clone(),
+            node,
+            name,
+            paths.state_dir.clone(),
+        );
         let resumed = resume(state.clone(), &boot, &policy, now);
         info!(
             "starting in phase {}, resuming as {}",

@@ -5,6 +5,7 @@
 //! sources ─► Event ─► driver: step, write state, publish ─► effects ─► Event …
 //! ```
 
+mod canary;
 mod connect;
 mod driver;
 mod publisher;

@@ -1,6 +1,6 @@
 //! Carries out effects: each in a task of its own, each ending in one `Done` event.
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::de::DeserializeOwned;
 use tokio::{
@@ -9,14 +9,18 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{driver::Input, publisher::Publisher};
+use super::{
+    canary::{self, Told},
+    driver::Input,
+    publisher::Publisher,
+};
 use crate::{
     adapters::{
         clock, node,
         slots::{SlotStore, StoreError},
         systemd::Systemd,
     },
-    config::settings::Settings,
+    config::settings::{Canary, Settings},
     core::{
         change::{AdminOp, Change},
         effect::{Effect, EffectId},
@@ -52,6 +56,9 @@ pub struct Runner {
     publisher: Publisher,
     node: String,
     name: String,
+    /// Where the agent remembers things.
+    state_dir: PathBuf,
+    told: Told,
     acquire: Option<JoinHandle<()>>,
     running: BTreeMap<&'static str, AbortHandle>,
 }
@@ -62,7 +69,11 @@ struct Context {
     publisher: Publisher,
     store: Arc<SlotStore>,
     node: String,
+    name: String,
     nonce: String,
+    canary: Canary,
+    state_dir: PathBuf,
+    told: Told,
     /// The groups this node is in.
     groups: Vec<String>,
     /// Every group this node may hold a slot of.
@@ -77,8 +88,10 @@ impl Runner {
         publisher: Publisher,
         node: String,
         name: String,
+        state_dir: PathBuf,
     ) -> Self {
-        Self { bus, inputs, publisher, node, name, acquire: None, running: BTreeMap::new() }
+        let (told, running) = (Told::default(), BTreeMap::new());
+        Self { bus, inputs, publisher, node, name, state_dir, told, acquire: None, running }
     }
 
     /// Begins one effect.
@@ -95,7 +108,11 @@ impl Runner {
             publisher: self.publisher.clone(),
             store: Arc::clone(store),
             node: self.node.clone(),
+            name: self.name.clone(),
             nonce: state.nonce.clone(),
+            canary: settings.canary.clone(),
+            state_dir: self.state_dir.clone(),
+            told: self.told.clone(),
             groups: settings.lock.groups.clone(),
             lock_groups: settings.lock_groups(),
         };
@@ -211,15 +228,30 @@ impl Context {
         }
     }
 
+    /// Where this node is a canary.
+    async fn tell_followers(&self) {
+        if self.canary.publish {
+            let systemd = Systemd::new(self.bus.clone());
+            let who = (self.node.as_str(), self.name.as_str());
+            self.told.tell(&self.store, &systemd, &self.groups, who).await;
+        }
+    }
+
     async fn executor(&self) -> Result<ExecutorProxy<'static>, String> {
         ExecutorProxy::new(&self.bus).await.map_err(|error| chain(&error))
     }
 }
 
 async fn check(context: Context) -> Answer {
+    context.tell_followers().await;
+    let verified = match canary::ripe(&context.store, &context.canary, &context.state_dir).await? {
+        Some(ripe) => serde_json::to_string(&ripe).map_err(|error| chain(&error))?,
+        None => String::new(),
+    };
     let executor = context.executor().await?;
-    let report: CheckReport = parse(&within(CHECK, executor.check()).await?)?;
-    Ok(Outcome::Checked { plan: report.plan, reboot: report.reboot })
+    let report: CheckReport = parse(&within(CHECK, executor.check(&verified)).await?)?;
+    let CheckReport { plan, kept_back, reboot, choice } = report;
+    Ok(Outcome::Checked { plan, kept_back, reboot, choice })
 }
 
 async fn stage(context: Context, plan: PlanId) -> Answer {
@@ -329,6 +361,7 @@ async fn verify(context: Context, plan: Option<PlanId>, failed: bool) -> Answer 
 async fn confirm(context: Context, plan: Option<PlanId>) -> Answer {
     let plan = plan.as_ref().map_or("", PlanId::as_str);
     within(QUICK, context.executor().await?.confirm(plan)).await?;
+    context.tell_followers().await;
     Ok(Outcome::Confirmed)
 }
 

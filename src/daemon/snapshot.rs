@@ -87,6 +87,7 @@ impl Snapshot {
     pub fn supply_doc(&self) -> SupplyDoc {
         SupplyDoc {
             staged: self.state.staged.as_ref().map(|staged| staged.plan.clone()),
+            kept_back: self.state.supply.kept_back.clone(),
             problem: self.state.supply.problem.clone(),
             also: self.explanation.also.clone(),
         }
@@ -106,6 +107,7 @@ impl Snapshot {
             also: self.explanation.also.clone(),
             boot_id: self.state.boot_id.0.clone(),
             staged: self.state.staged.as_ref().map(|staged| staged.plan.clone()),
+            kept_back: self.state.supply.kept_back.clone(),
             reboot_needed: match &self.state.reboot_needed {
                 Evidence::Yes { reasons } => reasons.clone(),
                 Evidence::No | Evidence::Unknown { .. } => Vec::new(),
@@ -143,7 +145,7 @@ impl Snapshot {
 }
 
 fn window_words(state: &State, policy: &Policy, now: Now) -> String {
-    let plan = gate::wanted(state).and_then(|job| job.plan);
+    let plan = gate::wanted(state, policy).and_then(|job| job.plan);
     let place = policy.place(plan.as_ref().map_or("", PlanId::as_str));
     let next = |at: Option<jiff::Timestamp>| at.map_or("never".to_owned(), |at| format!("at {at}"));
     match policy.schedule.at(now.wall, place) {

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::core::{
+    choice::KeptBack,
     plan::Plan,
     slots::{Halt, SlotsView, Ticket},
     state::LastCycle,
@@ -41,6 +42,8 @@ pub struct StatusDoc {
     pub boot_id: String,
     /// The plan that is staged.
     pub staged: Option<Plan>,
+    /// What has a newer version and is left as it is.
+    pub kept_back: Vec<KeptBack>,
     /// Reasons of a pending reboot.
     pub reboot_needed: Vec<String>,
     /// An admin asked for a reboot.
@@ -124,6 +127,8 @@ pub struct LockError {
 pub struct SupplyDoc {
     /// What is staged now.
     pub staged: Option<Plan>,
+    /// What has a newer version and is left as it is.
+    pub kept_back: Vec<KeptBack>,
     /// What went wrong, if anything did.
     pub problem: Option<Verdict>,
     /// A denied plan was offered, a reboot cannot be told, …

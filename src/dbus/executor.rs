@@ -5,15 +5,19 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::{health::Evidence, plan::Plan};
+use crate::core::{choice::KeptBack, health::Evidence, plan::Plan};
 
 /// Answer of `Check`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CheckReport {
     /// What to install; `None` when the node is up to date.
     pub plan: Option<Plan>,
+    /// What has a newer version and is left as it is.
+    pub kept_back: Vec<KeptBack>,
     /// Is a reboot pending already (for whatever reason)?
     pub reboot: Evidence,
+    /// The rules that the packages were chosen by.
+    pub choice: String,
 }
 
 /// Answer of `Apply`.
@@ -74,8 +78,9 @@ pub enum RebootReport {
     default_path = "/org/lockkeeper1/Executor"
 )]
 pub trait Executor {
-    /// Refreshes private package lists and says what to install: a [`CheckReport`].
-    fn check(&self) -> zbus::Result<String>;
+    /// Refreshes private package lists and says what to install: a [`CheckReport`]. `verified`: what
+    /// the canary group allows, a [`Ripe`](crate::core::canary::Ripe); empty where none is followed.
+    fn check(&self, verified: &str) -> zbus::Result<String>;
     /// Downloads, verifies and publishes the stage of a plan that `Check` has answered. Idempotent.
     fn stage(&self, plan: &str) -> zbus::Result<()>;
     /// Installs exactly a staged plan in a transient unit and waits for it; attaches to it when it

@@ -12,7 +12,7 @@ use crate::{
         state_file::StateFileError,
         systemd::{Systemd, SystemdError, boot::BootIdError},
     },
-    config::settings::Packages,
+    config::{self, settings::Packages},
     core::standing::Restarts,
 };
 
@@ -45,8 +45,8 @@ pub struct Context {
     pub systemd: Systemd,
     /// Units and containers nobody restores or verifies (`workloads.ignore`, globs with `*`).
     pub ignore: Vec<String>,
-    /// `[packages]`
-    pub packages: Packages,
+    /// The root of the configuration.
+    pub config: PathBuf,
     /// What [`verify`] saw last, as long as this process lives.
     seen: Mutex<Option<Restarts>>,
 }
@@ -54,13 +54,13 @@ pub struct Context {
 impl Context {
     /// A context that has seen nothing yet; its files are under `state`.
     #[must_use]
-    pub fn new(state: &Path, systemd: Systemd, ignore: Vec<String>, packages: Packages) -> Self {
+    pub fn new(state: &Path, systemd: Systemd, ignore: Vec<String>, config: &Path) -> Self {
         Self {
             layout: Layout::system(state),
             record: state.join("record.json"),
             systemd,
             ignore,
-            packages,
+            config: config.to_owned(),
             seen: Mutex::default(),
         }
     }
@@ -68,6 +68,35 @@ impl Context {
     /// Remembers counts of automatic restarts; answers with those remembered before, if any.
     fn remember(&self, now: Restarts) -> Option<Restarts> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).replace(now)
+    }
+}
+
+/// What is configured about packages.
+#[derive(Debug)]
+pub struct Rules {
+    /// `[packages]`
+    pub packages: Packages,
+    /// `canary.follow`
+    pub follow: Option<String>,
+    /// Identity of all that packages are chosen by.
+    pub choice: String,
+}
+
+impl Rules {
+    /// The rules of the configuration under `root`. `None` when it cannot be read.
+    #[must_use]
+    pub fn read(root: &Path) -> Option<Self> {
+        match config::load(root) {
+            Ok(config::Loaded { settings, .. }) => Some(Self {
+                choice: settings.choice(),
+                follow: settings.canary.follow,
+                packages: settings.packages,
+            }),
+            Err(errors) => {
+                tracing::warn!("the configuration cannot be read: {errors}");
+                None
+            }
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use zbus::{Connection, fdo, message::Header, proxy::CacheProperties};
 
 use super::{
-    Context, apply, check, confirm, evidence, reboot, record, restore,
+    Context, Rules, apply, check, confirm, evidence, reboot, record, restore,
     run::{self, Run},
     stage, undo, verify,
 };
@@ -21,7 +21,7 @@ use crate::{
         node,
         systemd::boot,
     },
-    core::{health::HealthReport, plan::PlanId},
+    core::{canary::Ripe, health::HealthReport, plan::PlanId},
     dbus::{EXECUTOR_NAME, EXECUTOR_PATH, error::Error},
     observe::logging::chain,
 };
@@ -55,6 +55,17 @@ struct Executor {
     workloads: Mutex<()>,
     /// Calls in progress.
     calls: Arc<watch::Sender<usize>>,
+}
+
+impl Executor {
+    /// Read for each call: the agent may have been told of other rules since this process began.
+    fn rules(&self) -> Result<Rules, Error> {
+        let unreadable = || {
+            let text = "the configuration cannot be read (rebootctl config check says why)";
+            Error::Failed(text.to_owned())
+        };
+        Rules::read(&self.context.config).ok_or_else(unreadable)
+    }
 }
 
 /// One call in progress.
@@ -168,6 +179,12 @@ fn maybe_plan_id(text: &str) -> Result<Option<PlanId>, Error> {
     if text.is_empty() { Ok(None) } else { plan_id(text).map(Some) }
 }
 
+/// What a canary group allows; empty where none is followed.
+fn ripe(text: &str) -> Result<Option<Ripe>, Error> {
+    let read = || serde_json::from_str(text).map(Some).map_err(|error| Error::invalid(&error));
+    if text.is_empty() { Ok(None) } else { read() }
+}
+
 fn json(document: &impl Serialize) -> Result<String, Error> {
     serde_json::to_string(document).map_err(|error| Error::failed(&error))
 }
@@ -198,12 +215,15 @@ fn packages<T>(result: Result<T, AptError>) -> Result<T, Error> {
 impl Executor {
     async fn check(
         &self,
+        verified: &str,
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<String, Error> {
         let _call = self.admit(bus, &header).await?;
+        let verified = ripe(verified)?;
         let _turn = self.packages.lock().await;
-        json(&packages(check::check(&self.context.layout).await)?)
+        let report = check::check(&self.context.layout, &self.rules()?, verified).await;
+        json(&packages(report)?)
     }
 
     async fn stage(
@@ -215,7 +235,7 @@ impl Executor {
         let _call = self.admit(bus, &header).await?;
         let plan = plan_id(plan)?;
         let _turn = self.packages.lock().await;
-        let policy = self.context.packages.without_way_back;
+        let policy = self.rules()?.packages.without_way_back;
         packages(stage::stage(&self.context.layout, &plan, policy).await)
     }
 

@@ -2,12 +2,12 @@
 
 use std::{fs, process::Command};
 
-use lockkeeper::{adapters::apt::plans, dbus::executor::ApplyReport, executor::check::check};
+use lockkeeper::{adapters::apt::plans, dbus::executor::ApplyReport};
 
 use crate::{
     apply,
     archive::{Archive, Package, run},
-    changes, files, plan, staged,
+    changes, check, files, plan, staged,
     system::System,
     updated,
 };

@@ -8,6 +8,7 @@ mod applying;
 #[path = "../support/archive.rs"]
 mod archive;
 mod checks;
+mod choosing;
 mod evidence;
 mod hardships;
 mod interruptions;
@@ -22,15 +23,19 @@ use archive::{Archive, Package};
 use lockkeeper::{
     adapters::{
         apt::{
+            AptError, Layout,
             plans::{self, Way},
             transaction::Outcome,
         },
         clock,
     },
-    config::settings::WithoutWayBack,
-    core::plan::{PackageChange, Plan, PlanId},
-    dbus::executor::{ApplyReport, UndoReport},
-    executor::{check::check, run::transact, stage::stage},
+    config::settings::{Packages, Settings, WithoutWayBack},
+    core::{
+        choice::Origins,
+        plan::{PackageChange, Plan, PlanId},
+    },
+    dbus::executor::{ApplyReport, CheckReport, UndoReport},
+    executor::{Rules, check, run::transact, stage::stage},
 };
 use system::System;
 
@@ -43,6 +48,22 @@ async fn until(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(clock::since_boot() < deadline, "{what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+}
+
+/// By rules that leave nothing out.
+async fn check(layout: &Layout) -> Result<CheckReport, AptError> {
+    check_by(layout, |_| {}).await
+}
+
+/// By rules that leave nothing out but what they are changed to.
+async fn check_by(
+    layout: &Layout,
+    change: impl FnOnce(&mut Packages),
+) -> Result<CheckReport, AptError> {
+    let mut packages = Packages { origins: Origins::All, ..Settings::default().packages };
+    change(&mut packages);
+    let rules = Rules { packages, follow: None, choice: "of the test".to_owned() };
+    check::check(layout, &rules, None).await
 }
 
 async fn plan(system: &System) -> Plan {

@@ -12,13 +12,13 @@ use lockkeeper::{
     config::settings::WithoutWayBack,
     core::plan::PlanId,
     dbus::executor::ApplyReport,
-    executor::{check::check, confirm::confirm, run::transact, stage::stage},
+    executor::{confirm::confirm, run::transact, stage::stage},
 };
 
 use crate::{
     apply,
     archive::{Archive, Package, open_dir, run},
-    files, plan, refused, staged,
+    check, files, plan, refused, staged,
     system::System,
     updated,
 };

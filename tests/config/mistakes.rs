@@ -436,6 +436,42 @@ proptest! {
 }
 
 #[test]
+fn packages_are_chosen_by_words_that_are_understood() {
+    for (line, expected) in [
+        (
+            "origins = \"securty\"",
+            "unknown choice of archives \"securty\"; did you mean \"security\"? This version knows \"distribution\", \"security\" or \"all\"",
+        ),
+        (
+            "origins = [\"o=Debian\", \"Docker\"]",
+            "\"Docker\" is no pattern of archives: \"Docker\" has no \"=\"; write such as \"o=Debian,n=${codename}-security\"",
+        ),
+        (
+            "deny = [\"Linux image\"]",
+            "\"Linux image\" cannot be the name of a package; write the name of a package, such as \"linux-image-*\"",
+        ),
+    ] {
+        let found = told(&format!("[packages]\n{line}")).join("\n");
+        let key = line.split(' ').next().unwrap();
+        assert!(found.contains(&format!("packages.{key}: {expected}")), "{found}");
+    }
+}
+
+#[test]
+fn a_canary_needs_etcd_and_another_group_to_follow() {
+    let told = |text: &str| told(text).join("\n");
+    for key in ["follow = \"canary\"", "publish = true"] {
+        let found = told(&format!("[canary]\n{key}"));
+        let name = key.split(' ').next().unwrap();
+        assert!(found.starts_with("2:"), "{found}");
+        assert!(found.contains(&format!("canary.{name}: needs another strategy")), "{found}");
+    }
+    let own = "strategy = \"etcd-lock\"\nlock.group = [\"a\", \"b\"]\ncanary.follow = \"b\"";
+    assert!(told(own).contains("canary.follow: is a group this node is in"), "{}", told(own));
+    assert!(told("[canary]\npublish = 1").contains("true or false"));
+}
+
+#[test]
 fn a_fleet_lock_needs_a_server_and_one_group() {
     let told = |text: &str| told(text).join("\n");
     let server = "[fleet_lock]\nurl = \"https://lock.example.com/fleet\"";

@@ -5,8 +5,9 @@ use std::time::Duration;
 use jiff::civil::{Weekday, date, time};
 use lockkeeper::config::{
     self, Loaded, Origin, duration,
-    settings::{OnFailure, Strategy, WithoutWayBack},
+    settings::{NewDependencies, OnFailure, Phased, Strategy, WithoutWayBack},
 };
+use lockkeeper::core::choice::Origins;
 use proptest::prelude::*;
 
 use super::{ETC, Machine, etc};
@@ -32,14 +33,17 @@ fn every_strategy_is_known_by_its_name() {
 #[test]
 fn every_key_arrives_where_it_belongs() {
     let settings = with(
-        "strategy = \"reboot\"\n\
+        "strategy = \"etcd-lock\"\n\
          check = { first = \"1s\", interval = \"2m\", spread = \"3s\" }\n\
          lock = { group = \"web.a-1\", settle = \"4s\" }\n\
          drain.wait = \"6s\"\n\
          reboot.timeout = \"7m\"\n\
          verify = { grace = \"8s\", settle = \"9s\", timeout = \"10s\" }\n\
          schedule = { spread = \"11m\", min_remaining = \"12m\" }\n\
-         packages = { on_failure = \"stay\", without_way_back = \"refuse\", lock_wait = \"13m\" }\n\
+         packages = { on_failure = \"stay\", without_way_back = \"refuse\", lock_wait = \"13m\", \
+         origins = [\"o=Docker,a=${codename}\"], allow = [\"lib*\"], deny = [\"libx\"], \
+         new_dependencies = \"refuse\", phased = \"ignore\" }\n\
+         canary = { publish = true, follow = \"first\", soak = \"14m\" }\n\
          workloads.ignore = [\"foo*.service\"]\n\
          [etcd]\n\
          endpoints = [\"http://etcd-1.example.com:2379\", \"http://[2001:db8::1]:2379\"]\n\
@@ -48,7 +52,7 @@ fn every_key_arrives_where_it_belongs() {
     )
     .settings;
     let secs = Duration::from_secs;
-    assert_eq!(settings.strategy, Strategy::Reboot);
+    assert_eq!(settings.strategy, Strategy::EtcdLock);
     assert_eq!(settings.check.first, secs(1));
     assert_eq!(settings.check.interval, secs(120));
     assert_eq!(settings.check.spread, secs(3));
@@ -67,9 +71,18 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(settings.verify.timeout, secs(10));
     assert_eq!(settings.schedule.spread, secs(11 * 60));
     assert_eq!(settings.schedule.min_remaining, secs(12 * 60));
+    let patterns = vec!["o=Docker,a=${codename}".to_owned()];
+    assert_eq!(settings.packages.origins, Origins::Patterns(patterns));
+    assert_eq!(settings.packages.allow, ["lib*"]);
+    assert_eq!(settings.packages.deny, ["libx"]);
+    assert_eq!(settings.packages.new_dependencies, NewDependencies::Refuse);
+    assert_eq!(settings.packages.phased, Phased::Ignore);
     assert_eq!(settings.packages.on_failure, OnFailure::Stay);
     assert_eq!(settings.packages.without_way_back, WithoutWayBack::Refuse);
     assert_eq!(settings.packages.lock_wait, secs(13 * 60));
+    assert!(settings.canary.publish);
+    assert_eq!(settings.canary.follow.as_deref(), Some("first"));
+    assert_eq!(settings.canary.soak, secs(14 * 60));
     assert_eq!(settings.workloads.ignore, ["foo*.service"]);
 }
 

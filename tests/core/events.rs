@@ -4,10 +4,11 @@ use lockkeeper::core::{
     effect::EffectId,
     event::{Ask, Event, Outcome},
     health::{Evidence, HealthReport},
+    plan::Plan,
     slots::{Slots, SlotsView},
 };
 
-use crate::support::{done, plan};
+use crate::support::{CHOICE, done, plan};
 
 /// The id of an effect that nobody waits for.
 pub const STALE: EffectId = EffectId(3);
@@ -40,15 +41,19 @@ pub fn facts() -> Vec<(&'static str, Event)> {
     ]
 }
 
+fn checked(plan: Option<Plan>, reboot: Evidence) -> Outcome {
+    Outcome::Checked { plan, kept_back: Vec::new(), reboot, choice: CHOICE.to_owned() }
+}
+
 /// Every answer.
 pub fn outcomes() -> Vec<(&'static str, Outcome)> {
     let text = |text: &str| text.to_owned();
     let sick = HealthReport { failing: vec![text("web.service is failed")] };
     vec![
-        ("checked: nothing", Outcome::Checked { plan: None, reboot: Evidence::No }),
-        ("checked: reboot", Outcome::Checked { plan: None, reboot: yes("kernel") }),
-        ("checked: plan 0", Outcome::Checked { plan: Some(plan(0)), reboot: Evidence::No }),
-        ("checked: plan 1", Outcome::Checked { plan: Some(plan(1)), reboot: unknown() }),
+        ("checked: nothing", checked(None, Evidence::No)),
+        ("checked: reboot", checked(None, yes("kernel"))),
+        ("checked: plan 0", checked(Some(plan(0)), Evidence::No)),
+        ("checked: plan 1", checked(Some(plan(1)), unknown())),
         ("staged", Outcome::Staged),
         ("probed: clear", probed(Evidence::No, Evidence::No)),
         ("probed: inhibited", probed(yes("backup"), Evidence::No)),

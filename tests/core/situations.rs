@@ -14,7 +14,7 @@ use lockkeeper::core::{
     verdict::Verdict,
 };
 
-use crate::support::{NIGHT, NOON, boot, job, now, plan, policy, quiet, running, staged};
+use crate::support::{CHOICE, NIGHT, NOON, boot, job, now, plan, policy, quiet, running, staged};
 
 /// One row's beginning: what the agent knows, what the admin wants, and when it is.
 pub struct Situation {
@@ -144,7 +144,8 @@ fn supply() -> Vec<Situation> {
     let mut denying = checking(quiet(entered()));
     denying.denied = denied(plan(1).id);
     let mut staging = quiet(entered());
-    staging.supply.task = SupplyTask::Staging { id: EffectId(7), plan: plan(1) };
+    staging.supply.task =
+        SupplyTask::Staging { id: EffectId(7), plan: plan(1), choice: CHOICE.to_owned() };
     staging.next_effect = 8;
     let mut broken = checking(quiet(entered()));
     broken.supply.failures = 3;
@@ -199,11 +200,19 @@ fn waits() -> Vec<Situation> {
     ]
 }
 
+/// In `phase`, with a stage made before the rules were changed.
+fn other_rules(phase: Phase) -> State {
+    let mut state = in_phase(phase);
+    state.staged =
+        Some(Staged { plan: plan(0), at: entered().wall, choice: "security".to_owned() });
+    state
+}
+
 fn queue() -> Vec<Situation> {
     let mut nothing = in_phase(Phase::Queued { job: p() });
     nothing.staged = None;
     let mut newer = in_phase(Phase::Queued { job: p() });
-    newer.staged = Some(Staged { plan: plan(1), at: entered().wall });
+    newer.staged = Some(Staged { plan: plan(1), at: entered().wall, choice: CHOICE.to_owned() });
     let mut off = row("queued, strategy off since", in_phase(Phase::Queued { job: p() }));
     off.policy.act = false;
     let mut asked = in_phase(Phase::Queued { job: asked() });
@@ -215,6 +224,10 @@ fn queue() -> Vec<Situation> {
         closed("queued, window closed since", in_phase(Phase::Queued { job: p() })),
         row("queued, nothing wanted any more", nothing),
         row("queued, a newer plan is staged", newer),
+        row(
+            "queued, what is staged was chosen by other rules",
+            other_rules(Phase::Queued { job: p() }),
+        ),
         row("queued for a reboot an admin asked for", asked),
         off,
         row("leaving", in_phase(Phase::Leaving)),

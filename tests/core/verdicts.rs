@@ -23,7 +23,9 @@ use lockkeeper::core::{
 use crate::{
     events,
     situations::{self, denied},
-    support::{NIGHT, NOON, boot, job, nightly, now, plan, policy, quiet, running, staged, wall},
+    support::{
+        CHOICE, NIGHT, NOON, boot, job, nightly, now, plan, policy, quiet, running, staged, wall,
+    },
 };
 
 fn open() -> Now {
@@ -77,8 +79,15 @@ fn idle_cases() -> Vec<Case> {
     let mut checking = quiet(open());
     checking.supply.task = SupplyTask::Checking { id: lockkeeper::core::effect::EffectId(7) };
     let mut staging = quiet(open());
-    staging.supply.task =
-        SupplyTask::Staging { id: lockkeeper::core::effect::EffectId(7), plan: plan(1) };
+    staging.supply.task = SupplyTask::Staging {
+        id: lockkeeper::core::effect::EffectId(7),
+        plan: plan(1),
+        choice: CHOICE.to_owned(),
+    };
+    let mut other = staged(open());
+    if let Some(staged) = &mut other.staged {
+        "security".clone_into(&mut staged.choice);
+    }
     let mut failing = checked.clone();
     failing.supply.problem = Some(Verdict::new("check-failed", "no route").since(wall(NIGHT)));
     let mut denying = checked.clone();
@@ -87,6 +96,7 @@ fn idle_cases() -> Vec<Case> {
     vec![
         case("not-checked", "no check", unchecked),
         case("up-to-date", "nothing to install", checked),
+        case("rules-changed", "other rules", other),
         case("checking", "checking", checking),
         case("staging", "2 package(s)", staging),
         case("check-failed", "no route", failing),

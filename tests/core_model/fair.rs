@@ -30,7 +30,7 @@ pub fn ends_well(mut world: World, setup: &Setup, good: &mut Good) -> Outcomes<(
         if world.fingerprint() == before {
             world.rests()?;
             if !admin(&mut world, setup)? {
-                world.is_quiet()?;
+                world.is_quiet(setup)?;
                 good.extend(trail);
                 return Ok(());
             }

@@ -125,12 +125,21 @@ impl Package {
 pub struct Archive {
     dir: TempDir,
     keys: TempDir,
+    /// What its Release file says of it.
+    says: Vec<(String, String)>,
 }
 
 impl Archive {
     /// An archive with these packages, published.
     pub fn with(packages: &[Package]) -> Self {
-        let archive = Self { dir: open_dir(), keys: tempfile::tempdir().unwrap() };
+        Self::that_says(&[("Origin", "Lab"), ("Label", "Lab"), ("Suite", "stable")], packages)
+    }
+
+    /// An archive whose Release file says this of it.
+    pub fn that_says(says: &[(&str, &str)], packages: &[Package]) -> Self {
+        let says = says.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let (dir, keys) = (open_dir(), tempfile::tempdir().unwrap());
+        let archive = Self { dir, keys, says: says.collect() };
         let quick =
             ["--quick-gen-key", "Lab archive <lab@example.com>", "ed25519", "sign", "never"];
         run(archive.gpg().args(["--quiet", "--passphrase", ""]).args(quick));
@@ -161,8 +170,8 @@ impl Archive {
     pub fn index(&self, fields: &[(&str, &str)]) {
         let ftparchive = |command: &str| {
             let mut run_it = Command::new("apt-ftparchive");
-            for option in ["Origin=Lab", "Label=Lab", "Suite=stable"] {
-                run_it.arg("-o").arg(format!("APT::FTPArchive::Release::{option}"));
+            for (key, value) in &self.says {
+                run_it.arg("-o").arg(format!("APT::FTPArchive::Release::{key}={value}"));
             }
             run(run_it.args([command, "."]).current_dir(self.dir.path()))
         };

@@ -77,6 +77,9 @@ pub fn nightly() -> Schedule {
     }
 }
 
+/// The rules that plans are chosen by.
+pub const CHOICE: &str = "distribution";
+
 /// The shipped delays, with acting on and the window of [`nightly`].
 pub fn policy(node: &str) -> Policy {
     Policy {
@@ -88,6 +91,7 @@ pub fn policy(node: &str) -> Policy {
         reboot_timeout: Duration::from_secs(600),
         verify_settle: Duration::from_secs(30),
         verify_timeout: Duration::from_secs(600),
+        choice: CHOICE.to_owned(),
         roll_back: true,
         node: node.to_owned(),
         name: node.to_owned(),
@@ -110,7 +114,7 @@ pub fn quiet(at: Now) -> State {
 /// [`quiet`] with the first plan staged.
 pub fn staged(at: Now) -> State {
     let mut state = quiet(at);
-    state.staged = Some(Staged { plan: plan(0), at: at.wall });
+    state.staged = Some(Staged { plan: plan(0), at: at.wall, choice: CHOICE.to_owned() });
     state
 }
 

@@ -39,6 +39,15 @@ impl System {
         system
     }
 
+    /// Lets it trust another archive, too.
+    pub fn add(&self, name: &str, archive: &Archive) {
+        let root = self.root();
+        let list = root.join(format!("etc/apt/sources.list.d/{name}.list"));
+        fs::write(list, archive.source()).unwrap();
+        let key = root.join(format!("etc/apt/trusted.gpg.d/{name}.gpg"));
+        fs::write(key, archive.key()).unwrap();
+    }
+
     /// The same system with its state in another directory.
     pub fn state_at(&self, state: &Path) -> Layout {
         Layout::rooted(state, &self.root(), &self.root().join("etc/apt.conf"))

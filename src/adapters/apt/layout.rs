@@ -42,6 +42,12 @@ impl Layout {
         self.state.join("no-archives")
     }
 
+    /// The folder of what hides versions from a check.
+    #[must_use]
+    pub fn hidden(&self) -> PathBuf {
+        self.state.join("hidden")
+    }
+
     /// The folder of all plans.
     #[must_use]
     pub fn plans(&self) -> PathBuf {

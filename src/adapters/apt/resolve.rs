@@ -1,17 +1,55 @@
 //! What should this node install? The answer of apt, as an exact set with digests.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{
     AptError, Layout, apt_get,
-    simulation::{self, Install},
+    hidden::{self, Hidden},
+    kept,
+    releases::{self, Known},
+    simulation::{self, Install, Simulation},
     sources,
     uris::{self, Uri},
 };
-use crate::core::plan::{PackageChange, Plan};
+use crate::{
+    config::settings::Phased,
+    core::{
+        choice::{Candidate, KeptBack, Objection, Rules},
+        plan::{PackageChange, Plan},
+    },
+};
 
-/// The plan the private lists give now; `None` when there is nothing to install. Holds and pins of
-/// the system are respected; nothing is ever removed.
-pub async fn resolve(layout: &Layout) -> Result<Option<Plan>, AptError> {
-    let installs = simulate(layout).await?;
+/// Each round hides one version more of some package; more than these an archive never has.
+const ROUNDS: usize = 50;
+
+/// The answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// What to install; `None` when there is nothing.
+    pub plan: Option<Plan>,
+    /// What has a newer version and is left as it is.
+    pub kept_back: Vec<KeptBack>,
+}
+
+/// What apt would do, and what of it the rules refused on the way there.
+pub(super) struct Search {
+    /// Without the rules.
+    pub all: Simulation,
+    /// With them.
+    pub found: Simulation,
+    /// What they refused, by package and version.
+    pub refused: BTreeMap<(String, String, String), Objection>,
+}
+
+/// The plan the private lists give now, by these rules. Holds and pins of the system are respected;
+/// nothing is ever removed or replaced by an older version.
+pub async fn resolve(layout: &Layout, rules: &Rules, phased: Phased) -> Result<Resolved, AptError> {
+    let search = search(layout, rules, phased).await?;
+    let plan = plan(layout, &search.found.installs).await?;
+    Ok(Resolved { plan, kept_back: kept::explain(layout, &search).await? })
+}
+
+async fn plan(layout: &Layout, installs: &[Install]) -> Result<Option<Plan>, AptError> {
     if installs.is_empty() {
         return Ok(None);
     }
@@ -21,19 +59,85 @@ pub async fn resolve(layout: &Layout) -> Result<Option<Plan>, AptError> {
     Ok(Plan::new(packages.collect::<Result<_, _>>()?))
 }
 
-async fn simulate(layout: &Layout) -> Result<Vec<Install>, AptError> {
-    let doing = "resolving the upgrade";
-    let simulate = apt_get::with_our_lists(layout, "apt-get");
-    let done = simulate.args(["-s", "upgrade", "--with-new-pkgs"]).finish().await?;
+/// Lets apt resolve until the rules have nothing against its answer: what they refuse is hidden.
+async fn search(layout: &Layout, rules: &Rules, phased: Phased) -> Result<Search, AptError> {
+    let all = simulate(layout, UPGRADE, phased, false).await?;
+    let mut search = Search { found: all.clone(), all, refused: BTreeMap::new() };
+    let mut hidden = Hidden::default();
+    for _ in 0..ROUNDS {
+        let refused = refused(layout, rules, &search.found.installs).await?;
+        if refused.is_empty() {
+            return Ok(search);
+        }
+        for (install, why) in refused {
+            hidden.add(&install.name, &install.arch, &install.to);
+            search.refused.insert((install.name, install.arch, install.to), why);
+        }
+        hidden::write(layout, &hidden).await?;
+        search.found = simulate(layout, UPGRADE, phased, true).await?;
+    }
+    let said = "apt goes on to propose what is hidden from it".to_owned();
+    Err(AptError::Said { doing: DOING, said })
+}
+
+/// What the rules have against these.
+async fn refused(
+    layout: &Layout,
+    rules: &Rules,
+    installs: &[Install],
+) -> Result<Vec<(Install, Objection)>, AptError> {
+    let known = if rules.ask_for_origins() && !installs.is_empty() {
+        let names: BTreeSet<String> =
+            installs.iter().map(|p| format!("{}:{}", p.name, p.arch)).collect();
+        releases::look_up(layout, names.into_iter()).await?
+    } else {
+        Known::default()
+    };
+    let objection = |install: &Install| {
+        let candidate = Candidate {
+            name: &install.name,
+            arch: &install.arch,
+            version: &install.to,
+            is_new: install.from.is_none(),
+            releases: known.releases(&install.name, &install.arch, &install.to),
+        };
+        let older = || {
+            let text = "apt would install an older version";
+            install.is_downgrade().then(|| Objection::new("downgrade", text))
+        };
+        rules.objection(candidate).or_else(older).map(|why| (install.clone(), why))
+    };
+    Ok(installs.iter().filter_map(objection).collect())
+}
+
+const DOING: &str = "resolving the upgrade";
+/// Never removes a package.
+const UPGRADE: &[&str] = &["upgrade", "--with-new-pkgs"];
+
+/// What apt would do for a command; `hiding`: without what was hidden last.
+pub(super) async fn simulate(
+    layout: &Layout,
+    command: &[&str],
+    phased: Phased,
+    hiding: bool,
+) -> Result<Simulation, AptError> {
+    let mut simulate = apt_get::with_our_lists(layout, "apt-get");
+    if phased == Phased::Ignore {
+        simulate = simulate.args(["-o", "APT::Get::Always-Include-Phased-Updates=true"]);
+    }
+    if hiding {
+        simulate = hidden::from(layout, simulate);
+    }
+    let done = simulate.arg("-s").args(command).finish().await?;
     if !done.status.success() {
-        return Err(AptError::Said { doing, said: sources::complaint(done.said()) });
+        return Err(AptError::Said { doing: DOING, said: sources::complaint(done.said()) });
     }
     let found = simulation::parse(&done.stdout)?;
-    if found.removes.is_empty() {
-        return Ok(found.installs);
+    if command == UPGRADE && !found.removes.is_empty() {
+        let said = format!("apt would remove {}", found.removes.join(", "));
+        return Err(AptError::Said { doing: DOING, said });
     }
-    let said = format!("apt would remove {}", found.removes.join(", "));
-    Err(AptError::Said { doing, said })
+    Ok(found)
 }
 
 /// `name:arch=version`, which apt takes for one package and no other.

@@ -32,12 +32,32 @@ pub struct Simulation {
     pub installs: Vec<Install>,
     /// Names of packages it would remove.
     pub removes: Vec<String>,
+    /// Packages (`name` or `name:arch`) that have a newer version and are left as they are.
+    pub kept: Vec<String>,
+    /// Those of which this machine's turn has not come.
+    pub deferred: Vec<String>,
 }
 
-/// Reads the output of `apt-get --simulate`; only its `Inst` and `Remv` lines say anything.
+/// What apt says before each list of names, of which two matter here.
+const KEPT: &str = "The following packages have been kept back:";
+const DEFERRED: &str = "The following upgrades have been deferred due to phasing:";
+
+/// Reads the output of `apt-get --simulate`: its `Inst` and `Remv` lines, and the lists of what is
+/// left out.
 pub fn parse(text: &str) -> Result<Simulation, AptError> {
     let mut found = Simulation::default();
+    let mut title = "";
     for line in text.lines() {
+        if let Some(names) = line.strip_prefix("  ") {
+            let names = names.split_whitespace().map(str::to_owned);
+            match title {
+                KEPT => found.kept.extend(names),
+                DEFERRED => found.deferred.extend(names),
+                _ => {}
+            }
+            continue;
+        }
+        title = line;
         if let Some(rest) = line.strip_prefix("Inst ") {
             let install = install(rest)
                 .ok_or_else(|| AptError::Output { program: "apt-get", line: line.to_owned() })?;
@@ -104,6 +124,25 @@ mod tests {
         for line in ["Inst a", "Inst a [1]", "Inst a [1] (2 x)", "Inst a (2"] {
             assert!(matches!(parse(line), Err(AptError::Output { .. })), "{line}");
         }
+    }
+
+    #[test]
+    fn what_is_left_out_is_told_apart_from_what_is_not() {
+        let text = "\
+The following upgrades have been deferred due to phasing:
+  d1
+The following packages have been kept back:
+  a libc6:i386
+  b
+The following packages will be upgraded:
+  c
+1 upgraded, 0 newly installed, 0 to remove and 4 not upgraded.
+Inst c [1] (2 Lab:stable [all])
+";
+        let found = parse(text).unwrap();
+        assert_eq!(found.kept, ["a", "libc6:i386", "b"]);
+        assert_eq!(found.deferred, ["d1"]);
+        assert_eq!(found.installs.len(), 1);
     }
 
     #[test]

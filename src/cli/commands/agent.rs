@@ -1,11 +1,11 @@
 //! Commands that ask the agent.
 
-use super::{print, print_json};
+use super::{print, print_json, reach};
 use crate::{
     adapters::clock,
     cli::{error::CliError, render},
     core::explain::Explanation,
-    dbus::agent::{ControlProxy, StatusProxy, SupplyDoc},
+    dbus::agent::{ControlProxy, StatusDoc, StatusProxy, SupplyDoc},
 };
 
 /// The agent, for everyone.
@@ -34,6 +34,13 @@ pub async fn check(json: bool) -> Result<u8, CliError> {
         None => Ok(0),
         Some(problem) => Err(CliError::Failed(problem.text)),
     }
+}
+
+pub async fn plan(json: bool) -> Result<u8, CliError> {
+    let status = reach::status().await?;
+    let StatusDoc { staged, kept_back, also, .. } = status;
+    let doc = SupplyDoc { staged, kept_back, problem: None, also };
+    if json { print_json(&doc) } else { print(&render::supply(&doc, clock::wall())) }
 }
 
 pub async fn reboot(now: bool) -> Result<u8, CliError> {

@@ -26,6 +26,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Status(args) => lock::status(args).await,
         Command::Explain { json } => agent::explain(json).await,
         Command::Check { json } => agent::check(json).await,
+        Command::Plan { json } => agent::plan(json).await,
         Command::Reboot { now } => agent::reboot(now).await,
         Command::Cancel => agent::cancel().await,
         Command::SendNeedReboot => agent::reboot(false).await,

@@ -63,7 +63,7 @@ impl Machine<'_> {
         match outcome {
             Outcome::SlotGranted => {
                 // What is staged now is what the cycle is about: it may be newer than the ticket.
-                let job = gate::wanted(&self.state).unwrap_or(job);
+                let job = gate::wanted(&self.state, self.policy).unwrap_or(job);
                 self.state.store.error = None;
                 self.go(Phase::Preflight { job });
             }
@@ -79,7 +79,7 @@ impl Machine<'_> {
         match outcome {
             Outcome::LeftQueue { held: false } => self.go(Phase::Steady),
             Outcome::LeftQueue { held: true } => {
-                let job = gate::wanted(&self.state).unwrap_or(Job {
+                let job = gate::wanted(&self.state, self.policy).unwrap_or(Job {
                     plan: None,
                     reason: String::new(),
                     always_reboot: false,
@@ -445,10 +445,10 @@ fn probe_verdict(outcome: Outcome) -> Result<(), Verdict> {
 }
 
 /// What is wrong by a health report. Not being able to look is wrong too.
-fn failing(outcome: Outcome) -> Result<Vec<String>, Outcome> {
+fn failing(outcome: Outcome) -> Result<Vec<String>, Box<Outcome>> {
     match outcome {
         Outcome::Verified(HealthReport { failing }) => Ok(failing),
         Outcome::Failed(error) => Ok(vec![format!("health cannot be read: {error}")]),
-        other => Err(other),
+        other => Err(Box::new(other)),
     }
 }

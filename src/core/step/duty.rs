@@ -14,7 +14,7 @@ impl Machine<'_> {
     pub(super) fn reconsider(&mut self) {
         match &self.state.phase {
             Phase::Steady => {
-                if let Some(job) = gate::wanted(&self.state)
+                if let Some(job) = gate::wanted(&self.state, self.policy)
                     && gate::may_begin(&self.state, self.policy, self.now, &job).is_ok()
                 {
                     self.go(Phase::Probing { job });
@@ -22,7 +22,7 @@ impl Machine<'_> {
             }
             Phase::Queued { .. } => {
                 // By what is wanted now: an admin may have said "now" since, or taken it back.
-                let keep = gate::wanted(&self.state).is_some_and(|job| {
+                let keep = gate::wanted(&self.state, self.policy).is_some_and(|job| {
                     gate::may_wait(&self.state, self.policy, self.now, &job).is_ok()
                 });
                 if !keep {

@@ -20,8 +20,12 @@ impl Machine<'_> {
         }
     }
 
-    /// Under a changed policy the next check comes no later than if it had been in force all along.
+    /// Under a changed policy the next check comes no later than if it had been in force all along; a
+    /// plan that was chosen by other rules is replaced at once.
     pub(super) fn hasten_check(&mut self) {
+        if self.state.staged.as_ref().is_some_and(|s| s.choice != self.policy.choice) {
+            self.state.supply.next_check = self.now.mono;
+        }
         let policy = self.policy;
         let checked = self.state.supply.last_ok.is_some();
         let base = if checked { policy.check_interval } else { policy.check_first };
@@ -33,14 +37,15 @@ impl Machine<'_> {
 
     pub(super) fn take_supply_outcome(&mut self, outcome: Outcome) {
         match (self.state.supply.task.clone(), outcome) {
-            (SupplyTask::Checking { .. }, Outcome::Checked { plan, reboot }) => {
-                self.take_check(plan, reboot);
+            (SupplyTask::Checking { .. }, Outcome::Checked { plan, kept_back, reboot, choice }) => {
+                self.state.supply.kept_back = kept_back;
+                self.take_check(plan, reboot, choice);
             }
             (SupplyTask::Checking { .. }, Outcome::Failed(error)) => {
                 self.supply_failed("check-failed", &format!("the check failed: {error}"));
             }
-            (SupplyTask::Staging { plan, .. }, Outcome::Staged) => {
-                self.state.staged = Some(Staged { plan, at: self.now.wall });
+            (SupplyTask::Staging { plan, choice, .. }, Outcome::Staged) => {
+                self.state.staged = Some(Staged { plan, at: self.now.wall, choice });
                 self.supply_succeeded();
             }
             (SupplyTask::Staging { plan, .. }, Outcome::Failed(error)) => {
@@ -55,7 +60,7 @@ impl Machine<'_> {
         }
     }
 
-    fn take_check(&mut self, plan: Option<Plan>, reboot: Evidence) {
+    fn take_check(&mut self, plan: Option<Plan>, reboot: Evidence, choice: String) {
         self.state.supply.last_ok = Some(self.now.wall);
         self.state.supply.offered = plan.as_ref().map(|plan| plan.id.clone());
         if reboot == Evidence::No {
@@ -67,13 +72,16 @@ impl Machine<'_> {
                 self.state.staged = None;
                 self.supply_succeeded();
             }
-            Some(plan) if self.state.staged.as_ref().is_some_and(|s| s.plan.id == plan.id) => {
-                self.supply_succeeded();
-            }
-            Some(plan) => {
-                let id = self.order(Effect::Stage(plan.id.clone()));
-                self.state.supply.task = SupplyTask::Staging { id, plan };
-            }
+            Some(plan) => match &mut self.state.staged {
+                Some(staged) if staged.plan.id == plan.id => {
+                    staged.choice = choice;
+                    self.supply_succeeded();
+                }
+                _ => {
+                    let id = self.order(Effect::Stage(plan.id.clone()));
+                    self.state.supply.task = SupplyTask::Staging { id, plan, choice };
+                }
+            },
             None => {
                 self.state.staged = None;
                 self.supply_succeeded();

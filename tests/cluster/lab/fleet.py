@@ -46,8 +46,10 @@ timeout = "{verify_timeout}"
 [schedule]
 min_remaining = "0s"
 [packages]
+origins = "all"
 on_failure = "{on_failure}"
-"""
+[canary]
+{canary}"""
 CONFIG = "/etc/lockkeeper/lockkeeper.toml"
 
 
@@ -142,7 +144,7 @@ class Lab:
     def configure(self, node: Node, strategy: str = "etcd-lock", verb: str = "restart", **changes: str) -> None:
         """Writes the node's configuration (quick times) and has the agent load it (or `reload` it)."""
         endpoints = ", ".join(f'"{url}"' for url in self.etcd.endpoints)
-        values = {"group": "default", "on_failure": "roll-back", "verify_timeout": "60s", "etcd_timeout": "2s", "endpoints": endpoints, "access": self.etcd.access, **changes}
+        values = {"group": "default", "on_failure": "roll-back", "verify_timeout": "60s", "etcd_timeout": "2s", "canary": "", "endpoints": endpoints, "access": self.etcd.access, **changes}
         node.write(CONFIG, SETTINGS.format(strategy=strategy, **values))
         node.run("systemctl", verb, "lockkeeperd.service")
 

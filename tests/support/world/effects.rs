@@ -11,6 +11,7 @@ use super::{Flight, Outcomes, Setup, Spoil, World, name};
 use crate::{
     machine::{version, version_installed},
     normal,
+    support::CHOICE,
 };
 
 impl World {
@@ -73,7 +74,13 @@ impl World {
         let machine = &self.nodes[n].machine;
         let newer = self.channel > machine.installed;
         let plan = version_installed(&setup.releases, self.channel).filter(|_| newer);
-        Outcome::Checked { plan: plan.map(|r| r.plan.clone()), reboot: machine.evidence() }
+        let choice = CHOICE.to_owned();
+        Outcome::Checked {
+            plan: plan.map(|r| r.plan.clone()),
+            kept_back: Vec::new(),
+            reboot: machine.evidence(),
+            choice,
+        }
     }
 
     pub(super) fn acquire(&mut self, setup: &Setup, n: usize, id: EffectId) -> bool {

@@ -75,10 +75,11 @@ impl World {
     }
 
     /// In the end nothing is wanted, nothing is left, and every slot is free.
-    pub fn is_quiet(&self) -> Outcomes<()> {
+    pub fn is_quiet(&self, setup: &Setup) -> Outcomes<()> {
         for (n, node) in self.nodes.iter().enumerate() {
             let (state, machine) = (&node.agent.state, &node.machine);
-            let done = matches!(state.phase, Phase::Steady) && gate::wanted(state).is_none();
+            let wanted = gate::wanted(state, self.policy(setup, n));
+            let done = matches!(state.phase, Phase::Steady) && wanted.is_none();
             let well = !machine.down && !machine.draining && !machine.reboot_pending;
             if !done || !well || machine.wish {
                 return violation(format!("{} is stuck: {}", name(n), self.phases()));

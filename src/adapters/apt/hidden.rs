@@ -1,0 +1,110 @@
+//! Hiding versions from apt's resolver, without touching the system's own preferences.
+//!
+//! `apt_preferences(5)`: of two pins for one version, the one that is read first counts, and the main
+//! file is read before the folder. So ours is the main file, and the system's own are behind it.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write as _,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
+
+use super::{AptError, Layout, apt_get, durable};
+use crate::adapters::command::Command;
+
+/// Versions that apt must not see as candidates.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hidden(BTreeSet<(String, String, String)>);
+
+impl Hidden {
+    /// Hides this version; whether it was not hidden before.
+    pub fn add(&mut self, name: &str, arch: &str, version: &str) -> bool {
+        self.0.insert((name.to_owned(), arch.to_owned(), version.to_owned()))
+    }
+
+    /// Whether nothing is hidden.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn preferences(&self) -> String {
+        let mut text = String::new();
+        for (name, arch, version) in &self.0 {
+            // apt does not know `name:all` here.
+            let arch = if arch == "all" { String::new() } else { format!(":{arch}") };
+            let _ =
+                write!(text, "Package: {name}{arch}\nPin: version {version}\nPin-Priority: -1\n\n");
+        }
+        text
+    }
+}
+
+/// Writes the preferences that hide, beside links to the system's own.
+pub async fn write(layout: &Layout, hidden: &Hidden) -> Result<(), AptError> {
+    let dir = layout.hidden();
+    durable::fresh_folder(&dir)?;
+    let parts = dir.join("parts");
+    durable::folder(&parts)?;
+    durable::write(&dir.join("preferences"), &hidden.preferences())?;
+    let (file, folder) = own(layout).await?;
+    // Before any letter or digit, as apt reads the main file before the others.
+    link(&file, &parts.join("--preferences"))?;
+    let Ok(entries) = fs::read_dir(&folder) else { return Ok(()) };
+    for entry in entries.flatten() {
+        link(&entry.path(), &parts.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+/// `command` with what is hidden out of its sight.
+#[must_use]
+pub fn from(layout: &Layout, command: Command) -> Command {
+    let dir = layout.hidden();
+    command
+        .arg("-o")
+        .arg(format!("Dir::Etc::Preferences={}", dir.join("preferences").display()))
+        .arg("-o")
+        .arg(format!("Dir::Etc::PreferencesParts={}", dir.join("parts").display()))
+}
+
+/// Where the system's own preferences are: a file and a folder.
+async fn own(layout: &Layout) -> Result<(PathBuf, PathBuf), AptError> {
+    let shell = apt_get::program(layout, "apt-config")
+        .args(["shell", "FILE", "Dir::Etc::Preferences/f", "PARTS", "Dir::Etc::PreferencesParts/d"])
+        .output()
+        .await?;
+    let value = |name: &str| {
+        let quoted = shell.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        let path = quoted.and_then(|text| text.strip_prefix('\'')?.strip_suffix('\''));
+        path.map(PathBuf::from)
+            .ok_or_else(|| AptError::Output { program: "apt-config", line: shell.clone() })
+    };
+    Ok((value("FILE")?, value("PARTS")?))
+}
+
+fn link(file: &Path, place: &Path) -> Result<(), AptError> {
+    if !file.exists() {
+        return Ok(());
+    }
+    symlink(file, place).map_err(AptError::io("link", place))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_version_is_hidden_by_a_pin_of_its_own() {
+        let mut hidden = Hidden::default();
+        assert!(hidden.is_empty());
+        assert!(hidden.add("b", "i386", "1:2~rc1"));
+        assert!(hidden.add("a", "all", "1"));
+        assert!(!hidden.add("a", "all", "1"));
+        let expected = "Package: a\nPin: version 1\nPin-Priority: -1\n\n\
+                        Package: b:i386\nPin: version 1:2~rc1\nPin-Priority: -1\n\n";
+        assert_eq!(hidden.preferences(), expected);
+    }
+}

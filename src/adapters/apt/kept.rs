@@ -1,0 +1,137 @@
+//! Why is what could be updated left as it is?
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    AptError, Layout,
+    installed::{self, Installed},
+    releases,
+    resolve::{Search, simulate},
+    simulation::Install,
+    version,
+};
+use crate::{
+    config::settings::Phased,
+    core::choice::{KeptBack, Objection},
+};
+
+/// `name` and architecture.
+type Package = (String, String);
+
+/// Everything that has a newer version and is not in what was found, sorted, each with its reason.
+pub(super) async fn explain(layout: &Layout, search: &Search) -> Result<Vec<KeptBack>, AptError> {
+    let mut kept = refused(search);
+    let name = |install: &Install| (install.name.clone(), install.arch.clone());
+    let taken: BTreeSet<Package> = search.found.installs.iter().map(name).collect();
+    for install in &search.all.installs {
+        let package = name(install);
+        if !taken.contains(&package) && !kept.contains_key(&package) {
+            let why = Objection::new("needs", "it needs a package that is kept back");
+            let entry = KeptBack {
+                name: install.name.clone(),
+                arch: install.arch.clone(),
+                installed: install.from.clone(),
+                version: install.to.clone(),
+                why,
+            };
+            kept.insert(package, entry);
+        }
+    }
+    kept.retain(|package, _| !taken.contains(package));
+    let apts: Vec<&String> = search.all.kept.iter().chain(&search.all.deferred).collect();
+    if !apts.is_empty() {
+        kept.extend(by_apt(layout, search, &apts).await?);
+    }
+    Ok(kept.into_values().collect())
+}
+
+/// What the rules refused, each package in its newest version.
+fn refused(search: &Search) -> BTreeMap<Package, KeptBack> {
+    let mut kept: BTreeMap<Package, KeptBack> = BTreeMap::new();
+    let from = |name: &str, arch: &str| {
+        let same = |p: &&Install| p.name == name && p.arch == arch;
+        search.all.installs.iter().find(same).and_then(|install| install.from.clone())
+    };
+    for ((name, arch, to), why) in &search.refused {
+        let package = (name.clone(), arch.clone());
+        let newer = |known: &KeptBack| version::compare(to, &known.version).is_gt();
+        if kept.get(&package).is_none_or(newer) {
+            let entry = KeptBack {
+                name: name.clone(),
+                arch: arch.clone(),
+                installed: from(name, arch),
+                version: to.clone(),
+                why: why.clone(),
+            };
+            kept.insert(package, entry);
+        }
+    }
+    kept
+}
+
+/// What apt itself leaves as it is, whatever our rules are.
+async fn by_apt(
+    layout: &Layout,
+    search: &Search,
+    names: &[&String],
+) -> Result<Vec<(Package, KeptBack)>, AptError> {
+    let installed = installed::query(layout).await?;
+    let held: BTreeSet<String> = installed::held(layout).await?.into_iter().collect();
+    let have: Vec<&Installed> = names.iter().filter_map(|name| find(&installed, name)).collect();
+    let full = |have: &Installed| format!("{}:{}", have.name, have.arch);
+    let known = releases::look_up(layout, have.iter().map(|have| full(have))).await?;
+    let deferred = |have: &Installed| search.all.deferred.iter().any(|name| is(have, name));
+    let unexplained = have.iter().any(|have| !held.contains(&full(have)) && !deferred(have));
+    let whole = if unexplained {
+        Some(simulate(layout, &["dist-upgrade"], Phased::Ignore, false).await?)
+    } else {
+        None
+    };
+    let phase = || {
+        let text = "the update is phased, and this machine's turn has not come";
+        Objection::new("phased", text)
+    };
+    let entry = |have: &Installed| {
+        let why = if held.contains(&full(have)) {
+            Objection::new("held", "it is on hold (apt-mark unhold lifts that)")
+        } else if deferred(have) {
+            phase()
+        } else {
+            let installs = whole.iter().flat_map(|whole| &whole.installs);
+            let possible = installs.clone().any(|p| p.name == have.name && p.arch == have.arch);
+            let removes = whole.as_ref().map(|whole| whole.removes.join(", ")).unwrap_or_default();
+            match (possible, removes.is_empty()) {
+                (true, false) => {
+                    Objection::new("removes", format!("it would have {removes} removed"))
+                }
+                // Nothing else than its phase keeps it back: apt before 2.7 does not say so.
+                (true, true) => phase(),
+                (false, _) => Objection::new("unmet", "what it depends on cannot be had"),
+            }
+        };
+        let candidate = known.candidate(&have.name, &have.arch).unwrap_or_default().to_owned();
+        let kept = KeptBack {
+            name: have.name.clone(),
+            arch: have.arch.clone(),
+            installed: Some(have.version.clone()),
+            version: candidate,
+            why,
+        };
+        ((have.name.clone(), have.arch.clone()), kept)
+    };
+    Ok(have.into_iter().map(entry).collect())
+}
+
+/// The installed package that apt calls `name` or `name:arch`.
+fn find<'a>(installed: &'a [Installed], name: &str) -> Option<&'a Installed> {
+    let there = || installed.iter().filter(|p| is(p, name) && p.status != "config-files");
+    // Without an architecture the first is meant: dpkg lists its own first.
+    there().next()
+}
+
+fn is(have: &Installed, name: &str) -> bool {
+    match name.split_once(':') {
+        Some((name, arch)) => have.name == name && have.arch == arch,
+        None => have.name == name,
+    }
+}
