@@ -15,7 +15,7 @@ use lockkeeper::{
 
 use crate::{
     apply,
-    archive::{Archive, Package, open_dir},
+    archive::{Archive, Package, open_dir, run},
     failed, refused, staged,
     system::System,
     undo, updated,
@@ -261,4 +261,17 @@ async fn all_but_a_failing_package_and_its_dependants_are_finished_in_every_one_
             plans::forget_result(&system.layout, &plan.id, way).unwrap();
         }
     }
+}
+
+#[tokio::test]
+async fn a_plan_made_for_other_versions_is_refused_since_its_way_back_would_lead_elsewhere() {
+    let (_archive, system) = updated();
+    let plan = staged(&system).await;
+    let folder = open_dir();
+    let between = Package::new("alpha", "1.05").build(folder.path());
+    run(system.dpkg().arg("-i").arg(between));
+    let before = system.versions();
+    let reason = refused(apply(&system, &plan.id).await);
+    assert!(reason.contains("alpha is at 1.05, and was 1.0"), "{reason}");
+    assert_eq!(system.versions(), before);
 }

@@ -83,11 +83,12 @@ async fn staging_removes_older_plans_but_not_one_that_is_being_applied() {
     assert_eq!(files(&layout.plans()), both);
     assert_ne!(first.id, second.id);
 
-    // It has ended: now it goes.
+    // It has ended, and once it is confirmed it goes.
     assert_eq!(
         transact(layout, &second.id, Way::There, Duration::ZERO).await.unwrap(),
         Outcome::Complete
     );
+    confirm(layout, &second.id).unwrap();
     let fourth = staged(&system).await;
     assert_eq!(files(&layout.plans()), [fourth.id.as_str()]);
 }

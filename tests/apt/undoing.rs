@@ -236,3 +236,21 @@ async fn a_package_that_changes_its_architecture_goes_back_to_the_one_it_had() {
     let arch = run(system.dpkg().args(["-s", "alpha", "beta"]));
     assert_eq!(arch.matches("Architecture: all").count(), 2, "{arch}");
 }
+
+#[tokio::test]
+async fn a_newer_stage_does_not_take_the_way_back_of_what_is_not_confirmed() {
+    let (archive, system) = updated();
+    let before = known(&system);
+    let plan = staged(&system).await;
+    assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
+    archive.publish(&[Package::new("alpha", "1.2")]);
+    let newer = staged(&system).await;
+    assert_ne!(newer.id, plan.id);
+    assert_eq!(undo(&system, &plan.id).await, UndoReport::Undone);
+    assert_eq!(known(&system), before);
+
+    // Once confirmed, it makes way.
+    lockkeeper::executor::confirm::confirm(&system.layout, &plan.id).unwrap();
+    staged(&system).await;
+    assert!(!system.layout.plan(&plan.id).exists());
+}

@@ -181,7 +181,15 @@ pub fn holds(layout: &Layout, id: &PlanId) -> Result<Option<Vec<String>>, AptErr
     Ok(read::<Holds>(&file(layout, id, "holds.json"))?.map(|holds| holds.held))
 }
 
-/// Removes all plans but `keep`, and but those whose transaction is under way.
+/// Is the plan installed, or half installed, and not confirmed? Its way back may be needed.
+fn is_on_trial(layout: &Layout, id: &PlanId) -> Result<bool, AptError> {
+    let begun =
+        matches!(result(layout, id, Way::There)?, Some(Outcome::Complete | Outcome::Failed { .. }));
+    Ok(begun && way_back(layout, id)?.is_some())
+}
+
+/// Removes all plans but `keep`, and but those whose transaction is under way or that have not been
+/// confirmed since.
 pub fn prune(layout: &Layout, keep: &PlanId) -> Result<(), AptError> {
     let path = layout.plans();
     for entry in fs::read_dir(&path).map_err(AptError::io("read", &path))? {
@@ -190,7 +198,9 @@ pub fn prune(layout: &Layout, keep: &PlanId) -> Result<(), AptError> {
             continue;
         };
         // One whose documents cannot be read stays: it may be under way.
-        if id != *keep && !is_under_way(layout, &id).unwrap_or(true) {
+        let needed =
+            is_under_way(layout, &id).unwrap_or(true) || is_on_trial(layout, &id).unwrap_or(true);
+        if id != *keep && !needed {
             withdraw(layout, &id)?;
             durable::remove(&entry.path())?;
         }

@@ -72,7 +72,11 @@ pub async fn prepare(
     }
     repository::build(layout, &stage).await?;
     let simulation = repository::simulate(layout, &stage).await?;
-    if let Some(why) = surprise(&plan, &installed::query(layout).await?, simulation) {
+    let have = installed::query(layout).await?;
+    if let Some(why) = moved_on(&plan, &have) {
+        return Ok(Err(format!("the system has changed since staging: {why}")));
+    }
+    if let Some(why) = surprise(&plan, &have, simulation) {
         return Ok(Err(format!("the system has changed since staging: apt would go {why}")));
     }
     let before = repair::snapshot(layout).await?;
@@ -103,6 +107,17 @@ pub async fn install(layout: &Layout, ready: Ready) -> Result<Outcome, AptError>
     let lacks = installed::lacks(&ready.plan, &installed::query(layout).await?);
     let after = repair::snapshot(layout).await?;
     Ok(judge(lacks, &ready.before, &after, &reasons(&ready.log.read()?)))
+}
+
+/// The first package that has neither the version it had when the plan was made nor the plan's: the
+/// way back would not lead to what was there before. One that is not complete is none of them.
+fn moved_on(plan: &Plan, have: &[installed::Installed]) -> Option<String> {
+    plan.packages.iter().find_map(|wanted| {
+        let now = installed::find(have, wanted).filter(|have| have.is_complete())?;
+        let expected = [Some(&wanted.to), wanted.from.as_ref()].contains(&Some(&now.version));
+        let before = wanted.from.as_deref().unwrap_or("not installed");
+        (!expected).then(|| format!("{} is at {}, and was {before}", wanted.name, now.version))
+    })
 }
 
 /// Is apt about to do anything but the rest of the plan?
