@@ -9,5 +9,6 @@ pub mod kernel;
 pub mod migrate;
 pub mod node;
 pub mod slots;
+pub mod stale;
 pub mod state_file;
 pub mod systemd;

@@ -25,6 +25,7 @@ pub mod quorum;
 pub mod record;
 pub mod resume;
 pub mod slots;
+pub mod stale;
 pub mod standing;
 pub mod state;
 pub mod step;

@@ -1,0 +1,186 @@
+//! Looks through `/proc` for processes that still use files which were deleted or replaced.
+//!
+//! Nothing found there is executed, opened or followed any further than to look at its inode: a
+//! user can name files and arrange mounts so that more would be dangerous, or never come back.
+
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    io::{self, Read},
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::{AtFlags, CWD, Statx, StatxFlags, makedev, statx};
+
+use crate::core::stale::{Process, Scan};
+
+mod cgroup;
+mod maps;
+mod script;
+
+/// The processes cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {path}")]
+pub struct ScanError {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// Looks at all processes but ourselves. `proc`: where `/proc` is.
+///
+/// # Errors
+/// When `proc` cannot be listed, or our own entry in it cannot be read.
+pub fn scan(proc: &Path) -> Result<Scan, ScanError> {
+    let failed = |path: PathBuf| move |source| ScanError { path, source };
+    let own = proc.join("self");
+    let mut look = Look {
+        root: identity(&own.join("root")).map_err(failed(own.join("root")))?,
+        users: fs::read_link(own.join("ns/user")).map_err(failed(own.join("ns/user")))?,
+        same: HashMap::new(),
+        text: Vec::new(),
+    };
+    let mut scan = Scan::default();
+    for entry in fs::read_dir(proc).map_err(failed(proc.to_owned()))? {
+        let entry = entry.map_err(failed(proc.to_owned()))?;
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        if pid == std::process::id() {
+            continue;
+        }
+        let folder = entry.path();
+        match look.at(&folder) {
+            Ok(Found::Nothing) => {}
+            Ok(Found::Current) => scan.seen += 1,
+            Ok(Found::Elsewhere) => scan.elsewhere += 1,
+            Ok(Found::Stale(file)) => {
+                scan.seen += 1;
+                scan.stale.push(process(pid, &folder, file));
+            }
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => scan.hidden += 1,
+            // It has ended meanwhile.
+            Err(_) => {}
+        }
+    }
+    scan.stale.sort_by_key(|process| process.pid);
+    Ok(scan)
+}
+
+fn process(pid: u32, folder: &Path, file: String) -> Process {
+    let name = fs::read_to_string(folder.join("comm")).unwrap_or_default();
+    Process { pid, name: name.trim_end().to_owned(), unit: cgroup::unit(folder), file }
+}
+
+enum Found {
+    /// A kernel thread, or one that has ended.
+    Nothing,
+    /// It has another root.
+    Elsewhere,
+    /// It uses what is installed.
+    Current,
+    /// It uses a file that is not.
+    Stale(String),
+}
+
+/// What is remembered from process to process.
+struct Look {
+    /// Our own root.
+    root: (u64, u64),
+    /// Our own namespace of users.
+    users: PathBuf,
+    /// Whether the file of a path, in a namespace of mounts, is the one that is mapped.
+    same: HashMap<(PathBuf, maps::Mapped), bool>,
+    /// Room for the text of `maps`.
+    text: Vec<u8>,
+}
+
+impl Look {
+    fn at(&mut self, folder: &Path) -> io::Result<Found> {
+        let program = match fs::read_link(folder.join("exe")) {
+            Ok(program) => program,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Nothing),
+            Err(error) => return Err(error),
+        };
+        if identity(&folder.join("root"))? != self.root {
+            return Ok(Found::Elsewhere);
+        }
+        let deleted = maps::deleted(program.as_os_str().as_bytes());
+        if let Some(deleted) = deleted.filter(|path| !path.starts_with(b"/memfd:")) {
+            return Ok(Found::Stale(text(deleted)));
+        }
+        if let Some(file) = self.mapped(folder)? {
+            return Ok(Found::Stale(file));
+        }
+        Ok(script::changed(folder, &program).map_or(Found::Current, Found::Stale))
+    }
+
+    /// A mapped file that is not the one of its path any more.
+    fn mapped(&mut self, folder: &Path) -> io::Result<Option<String>> {
+        let mut content = std::mem::take(&mut self.text);
+        content.clear();
+        File::open(folder.join("maps"))?.read_to_end(&mut content)?;
+        let mut mounts = None;
+        let mut last = None;
+        let found = maps::code(&content).find(|mapping| match mapping {
+            maps::Code::Deleted(_) => true,
+            // A library is often there several times in a row.
+            maps::Code::There(mapped) if last.as_ref() == Some(mapped) => false,
+            maps::Code::There(mapped) => {
+                last = Some(mapped.clone());
+                let mounts = mounts.get_or_insert_with(|| self.mounts(folder));
+                mounts.as_ref().is_some_and(|mounts| !self.is_same(folder, mounts, mapped))
+            }
+        });
+        let found = found.map(|mapping| match mapping {
+            maps::Code::Deleted(path) => text(path),
+            maps::Code::There(mapped) => text(&mapped.path),
+        });
+        self.text = content;
+        Ok(found)
+    }
+
+    /// The process's namespace of mounts, if its paths can be looked up safely: in a namespace of
+    /// users that is not ours, anybody can mount what never answers.
+    fn mounts(&self, folder: &Path) -> Option<PathBuf> {
+        let users = fs::read_link(folder.join("ns/user")).ok()?;
+        if users != self.users {
+            return None;
+        }
+        fs::read_link(folder.join("ns/mnt")).ok()
+    }
+
+    /// Whether the path still leads to the file. One that cannot be looked up is taken for the same,
+    /// and so is one on a file system without a device (btrfs, overlays): what `stat` says of those
+    /// and what the kernel writes into `maps` are different numbers.
+    fn is_same(&mut self, folder: &Path, mounts: &Path, mapped: &maps::Mapped) -> bool {
+        if mapped.major == 0 {
+            return true;
+        }
+        let key = (mounts.to_owned(), mapped.clone());
+        if let Some(known) = self.same.get(&key) {
+            return *known;
+        }
+        let path = std::ffi::OsStr::from_bytes(mapped.path.strip_prefix(b"/").unwrap_or_default());
+        let file = identity(&folder.join("root").join(path));
+        let device = makedev(mapped.major, mapped.minor);
+        let same = file.map_or(true, |file| file == (device, mapped.inode));
+        self.same.insert(key, same);
+        same
+    }
+}
+
+/// Device and inode of what a path leads to, as the kernel knows them now: no server is asked.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    let found = look_up(path, StatxFlags::INO)?;
+    Ok((makedev(found.stx_dev_major, found.stx_dev_minor), found.stx_ino))
+}
+
+fn look_up(path: &Path, what: StatxFlags) -> io::Result<Statx> {
+    let flags = AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+    Ok(statx(CWD, path, flags, what)?)
+}
+
+fn text(path: &[u8]) -> String {
+    String::from_utf8_lossy(path).into_owned()
+}
