@@ -66,10 +66,11 @@ fn systemd_finds_nothing_to_complain_about() {
     assert_eq!(said(&output), "");
 }
 
-/// Tenths of `systemd-analyze security`'s exposure, 0 (best) to 100. To be lowered, not raised.
+/// Tenths of `systemd-analyze security`'s exposure, 0 (best) to 100. To be lowered, not raised: the
+/// executor's has two for seeing which files the services run on.
 #[test]
 fn the_services_stay_as_fenced_in_as_they_are() {
-    for (unit, tenths) in [(DAEMON, 18), (EXECUTOR, 32), (HUB, 13)] {
+    for (unit, tenths) in [(DAEMON, 18), (EXECUTOR, 34), (HUB, 13)] {
         let output = run(Command::new("systemd-analyze")
             .args(["security", "--offline=yes", "--no-pager", &format!("--threshold={tenths}")])
             .arg(installed(unit)));

@@ -93,6 +93,7 @@ async fn another_users_call_is_denied_whatever_it_asks_for() {
     denied(reply(executor.apply("x").await));
     denied(reply(executor.reboot_evidence().await));
     denied(reply(executor.record().await));
+    denied(reply(executor.restart_stale("x").await));
     denied(reply(executor.restore(1).await));
     denied(reply(executor.verify("", false).await));
     denied(reply(executor.confirm("").await));
@@ -114,6 +115,7 @@ async fn arguments_that_are_no_identifiers_are_refused_before_anything_is_done()
     };
     invalid(reply(executor.stage("../../etc").await), "../../etc");
     invalid(reply(executor.apply(&"A".repeat(64)).await), "AAAA");
+    invalid(reply(executor.restart_stale("x").await), "\"x\"");
     invalid(reply(executor.verify("x", false).await), "\"x\"");
     invalid(reply(executor.confirm("x").await), "\"x\"");
     invalid(reply(executor.reboot("now").await), "\"now\" is not a boot id");
@@ -184,6 +186,7 @@ async fn the_call_that_activates_the_program_is_answered() {
         "Apply",
         "RebootEvidence",
         "Record",
+        "RestartStale",
         "Restore",
         "Verify",
         "Confirm",

@@ -8,8 +8,11 @@ use lockkeeper::{
         apt::{Layout, plans::Way, transaction::Outcome},
         systemd::Systemd,
     },
-    config::{self, settings::Settings},
-    core::plan::PlanId,
+    config::{
+        self,
+        settings::{Services, Settings},
+    },
+    core::{plan::PlanId, stale::Mode},
     executor::{self, Context, Rules, run, service},
     observe::logging,
 };
@@ -62,7 +65,9 @@ async fn serve() -> anyhow::Result<()> {
     let bus = bus.context("cannot reach the system bus")?;
     let mut stop = signal(SignalKind::terminate())?;
     let state = Path::new(executor::STATE);
-    let context = Context::new(state, Systemd::new(bus.clone()), ignored(), ROOT.as_ref());
+    let (ignored, services) = settings();
+    let context = Context::new(state, Systemd::new(bus.clone()), ignored, ROOT.as_ref());
+    let context = context.with_services(services);
     let stop = async move {
         stop.recv().await;
     };
@@ -70,13 +75,15 @@ async fn serve() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `workloads.ignore`. With a configuration that cannot be read nothing is ignored.
-fn ignored() -> Vec<String> {
+/// `workloads.ignore` and `[services]`. With a configuration that cannot be read the strict side:
+/// nothing is ignored, and nothing restarted.
+fn settings() -> (Vec<String>, Services) {
     match config::load(ROOT.as_ref()) {
-        Ok(loaded) => loaded.settings.workloads.ignore,
+        Ok(loaded) => (loaded.settings.workloads.ignore, loaded.settings.services),
         Err(errors) => {
-            tracing::warn!("the configuration is not known, so no workload is ignored: {errors}");
-            Vec::new()
+            tracing::warn!("the configuration is not known, so the strict side is taken: {errors}");
+            let services = Settings::default().services;
+            (Vec::new(), Services { restart: Mode::List, ..services })
         }
     }
 }

@@ -40,6 +40,13 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// What still runs on files that were deleted or replaced, and what becomes of it. Looks for itself,
+    /// without the agent; only root sees all processes.
+    Stale {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Reboot this machine in its turn: take a slot, apply what is staged, reboot, verify.
     Reboot {
         /// Do not wait for a maintenance window. The lock is taken all the same.

@@ -12,6 +12,7 @@ use crate::{
         explain::Explanation,
         history::Entry,
         plan::Plan,
+        stale::{Fate, Report},
         verdict::Verdict,
     },
     dbus::agent::{LockDoc, QueuedDoc, StatusDoc, SupplyDoc},
@@ -174,6 +175,38 @@ pub fn explain(doc: &Explanation, now: Timestamp) -> String {
     let mut text = format!("{}: {}\n", doc.verdict.code, line(&doc.verdict, now));
     for also in &doc.also {
         let _ = writeln!(text, "also {}: {}", also.code, line(also, now));
+    }
+    text
+}
+
+/// `stale`.
+#[must_use]
+pub fn stale(report: &Report) -> String {
+    let mut text = if report.units.is_empty() {
+        "nothing runs on files that were deleted or replaced\n".to_owned()
+    } else {
+        let rows = report.units.iter().map(|unit| {
+            let fate = match unit.fate {
+                Fate::Restart => "restart",
+                Fate::Reexecute => "execute anew",
+                Fate::Reboot => "reboot",
+                Fate::Leave => "-",
+            };
+            let file = match unit.files.as_slice() {
+                [] => String::new(),
+                [one] => one.clone(),
+                [first, more @ ..] => format!("{first} (+{})", more.len()),
+            };
+            let processes = unit.processes.len().to_string();
+            [unit.name.clone(), processes, fate.to_owned(), file, unit.why.clone()]
+        });
+        table(["UNIT", "PROCESSES", "NEEDS", "OLD FILE", "WHY"], rows)
+    };
+    if report.elsewhere > 0 {
+        let _ = writeln!(text, "{} process(es) of containers were left out", report.elsewhere);
+    }
+    if report.hidden > 0 {
+        let _ = writeln!(text, "{} process(es) cannot be looked at: ask as root", report.hidden);
     }
     text
 }

@@ -14,6 +14,7 @@ use super::{
     value::{self, between, texts},
 };
 use crate::core::choice::Origins;
+use crate::core::stale::Mode;
 
 const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -131,6 +132,9 @@ keys! {
     "canary.publish", canary_publish: bool = false, value::flag;
     "canary.follow", canary_follow: Option<String> = None, value::follow;
     "canary.soak", canary_soak: Duration = DAY, between(Duration::ZERO, 90 * DAY);
+    "services.restart", services_restart: Mode = Mode::Auto, value::mode;
+    "services.never", services_never: Vec<String> = Vec::new(), texts(value::unit_pattern);
+    "services.by_reboot", services_by_reboot: Vec<String> = Vec::new(), texts(value::unit_pattern);
     "workloads.ignore", workloads_ignore: Vec<String> = Vec::new(), texts(value::pattern);
 }
 
@@ -273,6 +277,12 @@ impl Show for OnFailure {
 }
 
 impl Show for WithoutWayBack {
+    fn show(&self) -> Value {
+        Value::String(self.name().to_owned())
+    }
+}
+
+impl Show for Mode {
     fn show(&self) -> Value {
         Value::String(self.name().to_owned())
     }

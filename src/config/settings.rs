@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use crate::core::choice::Origins;
 use crate::core::plan::hex;
 use crate::core::slots::MEMBERS_GROUP;
+use crate::core::stale::Mode;
 use crate::core::window::Schedule;
 
 /// How far lockkeeper goes with this machine.
@@ -63,6 +64,8 @@ pub struct Settings {
     pub packages: Packages,
     /// `[canary]`
     pub canary: Canary,
+    /// `[services]`
+    pub services: Services,
     /// `[workloads]`
     pub workloads: Workloads,
 }
@@ -331,6 +334,17 @@ pub struct Canary {
     /// `soak`: for how long a verified version has been known here before it is installed (default
     /// 1d; at most 90d).
     pub soak: Duration,
+}
+
+/// `[services]`: those that use files which an update has replaced.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Services {
+    /// `restart`: how far to go with them (default `auto`).
+    pub restart: Mode,
+    /// `never`: unit names (glob `*`) that are left alone.
+    pub never: Vec<String>,
+    /// `by_reboot`: unit names (glob `*`) that are not restarted, but ask for a reboot.
+    pub by_reboot: Vec<String>,
 }
 
 /// `[workloads]`

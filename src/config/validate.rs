@@ -9,8 +9,8 @@ use super::{
     keys::Merged,
     origin::{Located, Place},
     settings::{
-        Canary, Check, Drain, Etcd, FleetLock, Lock, Packages, Reboot, Settings, Strategy, Verify,
-        Workloads,
+        Canary, Check, Drain, Etcd, FleetLock, Lock, Packages, Reboot, Services, Settings,
+        Strategy, Verify, Workloads,
     },
     value,
 };
@@ -243,6 +243,11 @@ impl Merged {
                 publish: self.canary_publish.value,
                 follow: self.canary_follow.value.clone(),
                 soak: self.canary_soak.value,
+            },
+            services: Services {
+                restart: self.services_restart.value,
+                never: self.services_never.value,
+                by_reboot: self.services_by_reboot.value,
             },
             workloads: Workloads { ignore: self.workloads_ignore.value },
         }

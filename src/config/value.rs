@@ -19,6 +19,7 @@ use super::{
 };
 use crate::core::choice::{Origins, Pattern};
 use crate::core::slots::{MOST_GROUPS, is_group_name};
+use crate::core::stale::Mode;
 
 /// What is wrong with a text, and what to do.
 pub(super) type Complaint = (String, Option<String>);
@@ -392,6 +393,21 @@ pub(super) fn pattern(text: &str) -> Result<(), Complaint> {
     }
     let help = "write the name of a unit or container, such as \"backup*.service\"".to_owned();
     Err((format!("{text:?} cannot be a name"), Some(help)))
+}
+
+/// `services.restart`
+pub(super) fn mode(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Mode> {
+    word(reader, key, node, ("answer to services on old files", &Mode::ALL), Mode::name)
+}
+
+/// One of `services.never` and `services.by_reboot`: the whole name of a unit, `*` for anything.
+pub(super) fn unit_pattern(text: &str) -> Result<(), Complaint> {
+    pattern(text)?;
+    if text.contains(['.', '*']) {
+        return Ok(());
+    }
+    let help = format!("write it with its kind, such as \"{text}.service\"");
+    Err((format!("{text:?} is not a unit's whole name"), Some(help)))
 }
 
 /// The days of the week, Monday first, as they are written.

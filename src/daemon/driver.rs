@@ -37,6 +37,7 @@ use crate::{
         policy::Policy,
         resume::resume,
         slots::Views,
+        stale::Report,
         state::{Phase, SCHEMA, State, Task},
         step::{Step, next_wakeup, step},
         time::{BootId, Mono, Now},
@@ -94,6 +95,8 @@ pub(super) enum Input {
     Event(Event),
     /// The store was looked at for somebody, who is told when the driver knows.
     Look(Result<Views, String>, oneshot::Sender<()>),
+    /// What uses files that were replaced, for people to see.
+    Stale(Report),
     /// An admin's wish; the answer says whether it is taken.
     Ask(Ask, oneshot::Sender<Result<(), String>>),
 }
@@ -114,6 +117,7 @@ pub struct Agent {
     overdue: Overdue,
     runner: Runner,
     publisher: Publisher,
+    stale: Report,
     snapshots: watch::Sender<Snapshot>,
     inputs: mpsc::UnboundedReceiver<Input>,
     sender: mpsc::UnboundedSender<Input>,
@@ -167,6 +171,7 @@ impl Agent {
             overdue: Overdue::default(),
             runner,
             publisher,
+            stale: Report::default(),
             snapshots,
             inputs,
             sender: sender.clone(),
@@ -195,6 +200,10 @@ impl Agent {
                     Some(Input::Ask(ask, reply)) => {
                         let ignored = self.take(Event::Ask(ask))?;
                         let _ = reply.send(ignored.map_or(Ok(()), Err));
+                    }
+                    Some(Input::Stale(report)) => {
+                        self.stale = report;
+                        self.publish(&self.state.clone(), now());
                     }
                     Some(Input::Look(seen, reply)) => {
                         self.take(Event::Store(seen))?;
@@ -246,7 +255,8 @@ impl Agent {
     fn publish(&mut self, old: &State, now: Now) {
         let problem = self.config_problem.as_deref();
         let snapshot =
-            Snapshot::of(&self.state, &self.policy, &self.settings, now, problem, &self.store);
+            Snapshot::of(&self.state, &self.policy, &self.settings, now, problem, &self.store)
+                .with_stale(&self.stale);
         let before = self.snapshots.borrow().explanation.verdict.clone();
         let verdict = &snapshot.explanation.verdict;
         if old.phase.word() != self.state.phase.word() {

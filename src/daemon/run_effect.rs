@@ -29,6 +29,7 @@ use crate::{
         plan::PlanId,
         quorum::Aside,
         slots::{Halt, Holder, Views},
+        stale::Report,
         state::{Ended, Phase, State},
     },
     dbus::{
@@ -42,6 +43,8 @@ use crate::{
 const QUICK: Duration = Duration::from_secs(120);
 /// Deadline of a check (a slow mirror, all lists new).
 const CHECK: Duration = Duration::from_secs(1800);
+/// Deadline of restarting services.
+const RESTART: Duration = Duration::from_secs(900);
 /// Deadline of a staging (a slow mirror, a whole point release).
 const STAGE: Duration = Duration::from_secs(6 * 3600);
 
@@ -66,6 +69,7 @@ pub struct Runner {
 /// What every effect may use.
 struct Context {
     bus: zbus::Connection,
+    inputs: UnboundedSender<Input>,
     publisher: Publisher,
     store: Arc<SlotStore>,
     node: String,
@@ -105,6 +109,7 @@ impl Runner {
     ) {
         let context = Context {
             bus: self.bus.clone(),
+            inputs: self.inputs.clone(),
             publisher: self.publisher.clone(),
             store: Arc::clone(store),
             node: self.node.clone(),
@@ -135,7 +140,10 @@ impl Runner {
             Effect::Undo(plan) => self.spawn(word, id, undo(context, plan)),
             Effect::ReadEvidence => self.spawn(word, id, evidence(context)),
             Effect::Reboot(boot) => self.spawn(word, id, reboot(context, boot.0)),
-            Effect::Restore => self.spawn(word, id, restore(context, settings.verify.grace)),
+            Effect::Restore => {
+                let plan = state.phase.held().and_then(|job| job.plan.clone());
+                self.spawn(word, id, restore(context, plan, settings.verify.grace));
+            }
             Effect::Verify(plan) => {
                 let undone = state.phase.held().is_some_and(|job| job.undone.is_some());
                 let failed = undone || matches!(state.phase, Phase::Failed { .. });
@@ -237,6 +245,13 @@ impl Context {
         }
     }
 
+    /// What uses old files is shown; nothing is decided by it here.
+    fn show(&self, stale: Option<Report>) {
+        if let Some(report) = stale {
+            let _ = self.inputs.send(Input::Stale(report));
+        }
+    }
+
     async fn executor(&self) -> Result<ExecutorProxy<'static>, String> {
         ExecutorProxy::new(&self.bus).await.map_err(|error| chain(&error))
     }
@@ -250,7 +265,8 @@ async fn check(context: Context) -> Answer {
     };
     let executor = context.executor().await?;
     let report: CheckReport = parse(&within(CHECK, executor.check(&verified)).await?)?;
-    let CheckReport { plan, kept_back, reboot, choice } = report;
+    let CheckReport { plan, kept_back, reboot, choice, stale } = report;
+    context.show(stale);
     Ok(Outcome::Checked { plan, kept_back, reboot, choice })
 }
 
@@ -344,10 +360,28 @@ async fn reboot(context: Context, boot: String) -> Answer {
     }
 }
 
-async fn restore(context: Context, grace: Duration) -> Answer {
+/// What an update without a reboot has left running on old files first: what does not come up again
+/// can still be started then.
+async fn restore(context: Context, plan: Option<PlanId>, grace: Duration) -> Answer {
     let executor = context.executor().await?;
+    if let Some(plan) = plan {
+        context.show(restart_stale(&executor, &plan).await?);
+    }
     let limit = grace + Duration::from_secs(600);
     Ok(Outcome::Restored(parse(&within(limit, executor.restore(grace.as_secs())).await?)?))
+}
+
+/// An executor from before an upgrade may not know how, and still be there.
+async fn restart_stale(
+    executor: &ExecutorProxy<'_>,
+    plan: &PlanId,
+) -> Result<Option<Report>, String> {
+    let call = tokio::time::timeout(RESTART, executor.restart_stale(plan.as_str())).await;
+    match call {
+        Err(_) => Err(format!("the executor did not answer within {} s", RESTART.as_secs())),
+        Ok(Err(zbus::Error::MethodError(name, ..))) if name.ends_with(".UnknownMethod") => Ok(None),
+        Ok(answer) => parse(&answer.map_err(|error| said(&error))?).map(Some),
+    }
 }
 
 /// `failed`: the update has failed here; undoing it is a way to mend the node.

@@ -12,6 +12,7 @@ use crate::{
         plan::PlanId,
         policy::Policy,
         slots::SlotsView,
+        stale::Report,
         state::{State, SupplyTask},
         time::Now,
         window::{NotYet, Opening},
@@ -66,6 +67,13 @@ impl Snapshot {
             config_problem: config_problem.map(str::to_owned),
             store: Arc::clone(store),
         }
+    }
+
+    /// The same, with what is to be said of processes that use old files.
+    #[must_use]
+    pub fn with_stale(mut self, report: &Report) -> Self {
+        self.explanation.also.extend(report.verdicts());
+        self
     }
 
     /// What the fleet is told.

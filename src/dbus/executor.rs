@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::{choice::KeptBack, health::Evidence, plan::Plan};
+use crate::core::{choice::KeptBack, health::Evidence, plan::Plan, stale::Report};
 
 /// Answer of `Check`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct CheckReport {
     pub reboot: Evidence,
     /// The rules that the packages were chosen by.
     pub choice: String,
+    /// What uses files that were replaced; `None` when that could not be seen.
+    #[serde(default)]
+    pub stale: Option<Report>,
 }
 
 /// Answer of `Apply`.
@@ -93,6 +96,10 @@ pub trait Executor {
     fn reboot_evidence(&self) -> zbus::Result<String>;
     /// Writes down durably what is running; replaces the last record.
     fn record(&self) -> zbus::Result<()>;
+    /// After an update without a reboot: restarts the services that use files which `plan` has
+    /// replaced, and waits for each, the agent last. Answers with what is left: a
+    /// [`Report`].
+    fn restart_stale(&self, plan: &str) -> zbus::Result<String>;
     /// Starts what the record has and what does not run, waiting for each; answers with the names
     /// it started (JSON list of text). `grace_secs`: how long to let systemd and the engines do it.
     fn restore(&self, grace_secs: u64) -> zbus::Result<String>;

@@ -17,8 +17,8 @@ use crate::{
     dbus::executor::CheckReport,
 };
 
-/// Refreshes the private lists, resolves, and writes the plan down so that it can be staged.
-/// `verified`: what the canary group allows, where one is followed.
+/// Refreshes the private lists, resolves, and writes the plan down so that it can be staged. Of what
+/// runs it knows nothing. `verified`: what the canary group allows, where one is followed.
 pub async fn check(
     layout: &Layout,
     rules: &Rules,
@@ -33,7 +33,7 @@ pub async fn check(
         plans::remember(layout, plan)?;
     }
     let reboot = evidence::reboot_evidence(layout).await;
-    Ok(CheckReport { plan, kept_back, reboot, choice: rules.choice.clone() })
+    Ok(CheckReport { plan, kept_back, reboot, choice: rules.choice.clone(), stale: None })
 }
 
 /// All that packages are chosen by.

@@ -15,7 +15,7 @@ pub async fn reboot_evidence(layout: &Layout) -> Evidence {
 }
 
 /// One good reason is enough; without one, all must have been able to look.
-fn combine(answers: impl IntoIterator<Item = Evidence>) -> Evidence {
+pub fn combine(answers: impl IntoIterator<Item = Evidence>) -> Evidence {
     let (mut found, mut unknown) = (Vec::new(), None);
     for answer in answers {
         match answer {

@@ -7,12 +7,16 @@ use std::{
 
 use crate::{
     adapters::{
-        apt::Layout,
+        apt::{AptError, Layout},
         containers::ContainerError,
+        stale::LookError,
         state_file::StateFileError,
         systemd::{Systemd, SystemdError, boot::BootIdError},
     },
-    config::{self, settings::Packages},
+    config::{
+        self,
+        settings::{Packages, Services, Settings},
+    },
     core::standing::Restarts,
 };
 
@@ -26,6 +30,7 @@ pub mod restore;
 pub mod run;
 pub mod service;
 pub mod stage;
+pub mod stale;
 pub mod undo;
 pub mod verify;
 
@@ -47,6 +52,10 @@ pub struct Context {
     pub ignore: Vec<String>,
     /// The root of the configuration.
     pub config: PathBuf,
+    /// `[services]`
+    pub services: Services,
+    /// The file that names what was restarted for the update.
+    pub restarted: PathBuf,
     /// What [`verify`] saw last, as long as this process lives.
     seen: Mutex<Option<Restarts>>,
 }
@@ -61,8 +70,16 @@ impl Context {
             systemd,
             ignore,
             config: config.to_owned(),
+            services: Settings::default().services,
+            restarted: state.join("restarted.json"),
             seen: Mutex::default(),
         }
+    }
+
+    /// The same with other `[services]` than the built-in ones.
+    #[must_use]
+    pub fn with_services(self, services: Services) -> Self {
+        Self { services, ..self }
     }
 
     /// Remembers counts of automatic restarts; answers with those remembered before, if any.
@@ -109,6 +126,12 @@ pub enum WorkloadError {
     /// systemd or logind.
     #[error(transparent)]
     Systemd(#[from] SystemdError),
+    /// What uses old files.
+    #[error(transparent)]
+    Stale(#[from] LookError),
+    /// The plan.
+    #[error(transparent)]
+    Plan(#[from] AptError),
     /// A container engine.
     #[error(transparent)]
     Containers(#[from] ContainerError),

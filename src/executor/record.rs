@@ -2,7 +2,7 @@
 
 use tracing::info;
 
-use super::{Context, WorkloadError};
+use super::{Context, WorkloadError, stale};
 use crate::{
     adapters::{clock, containers, state_file, systemd::boot},
     core::record::{Record, SCHEMA},
@@ -15,6 +15,8 @@ pub async fn record(context: &Context) -> Result<(), WorkloadError> {
     let units = context.systemd.workloads().await?;
     let containers = containers::running(&context.systemd).await?;
     let record = Record::of(boot::boot_id()?, clock::wall(), &units, &containers);
+    // A cycle begins: what an earlier one has restarted may be restarted again.
+    stale::forget(context)?;
     state_file::write(&context.record, &record)?;
     info!(
         units = record.units.len(),

@@ -13,7 +13,7 @@ use zbus::{Connection, fdo, message::Header, proxy::CacheProperties};
 use super::{
     Context, Rules, apply, check, confirm, evidence, reboot, record, restore,
     run::{self, Run},
-    stage, undo, verify,
+    stage, stale, undo, verify,
 };
 use crate::{
     adapters::{
@@ -223,7 +223,11 @@ impl Executor {
         let verified = ripe(verified)?;
         let _turn = self.packages.lock().await;
         let report = check::check(&self.context.layout, &self.rules()?, verified).await;
-        json(&packages(report)?)
+        let mut report = packages(report)?;
+        let stale = stale::report(&self.context).await;
+        report.reboot = evidence::combine([report.reboot, stale::evidence(&stale)]);
+        report.stale = stale.ok();
+        json(&report)
     }
 
     async fn stage(
@@ -262,7 +266,9 @@ impl Executor {
         let plan = plan_id(plan)?;
         let _turn = self.packages.lock().await;
         let program = done(run::own_program())?;
-        json(&done(undo::undo(&self.run(bus, &program, &plan, Way::Back)).await)?)
+        let report = done(undo::undo(&self.run(bus, &program, &plan, Way::Back)).await)?;
+        done(stale::forget(&self.context))?;
+        json(&report)
     }
 
     async fn reboot_evidence(
@@ -271,7 +277,9 @@ impl Executor {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<String, Error> {
         let _call = self.admit(bus, &header).await?;
-        json(&evidence::reboot_evidence(&self.context.layout).await)
+        let stale = stale::report(&self.context).await;
+        let rest = evidence::reboot_evidence(&self.context.layout).await;
+        json(&evidence::combine([rest, stale::evidence(&stale)]))
     }
 
     async fn record(
@@ -282,6 +290,18 @@ impl Executor {
         let _call = self.admit(bus, &header).await?;
         let _turn = self.workloads.lock().await;
         done(record::record(&self.context).await)
+    }
+
+    async fn restart_stale(
+        &self,
+        plan: &str,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _call = self.admit(bus, &header).await?;
+        let plan = plan_id(plan)?;
+        let _turn = self.workloads.lock().await;
+        json(&done(stale::restart(&self.context, &plan).await)?)
     }
 
     async fn restore(

@@ -354,6 +354,14 @@ fn names_and_addresses_must_have_their_form() {
             "[workloads]\nignore = [\"a b\"]",
             "2:11: workloads.ignore: \"a b\" cannot be a name; write the name of a unit or container, such as \"backup*.service\"",
         ),
+        (
+            "[services]\nnever = [\"db\"]",
+            "2:10: services.never: \"db\" is not a unit's whole name; write it with its kind, such as \"db.service\"",
+        ),
+        (
+            "[services]\nrestart = \"atuo\"",
+            "2:11: services.restart: unknown answer to services on old files \"atuo\"; did you mean \"auto\"? This version knows \"auto\", \"list\" or \"off\"",
+        ),
     ]);
     for bad in ["", "/", "a/b", "/a/", "//a", "/a b", "/ä"] {
         let found = mistakes(&format!("[etcd]\nprefix = \"{bad}\""));

@@ -8,6 +8,7 @@ use lockkeeper::config::{
     settings::{NewDependencies, OnFailure, Phased, Strategy, WithoutWayBack},
 };
 use lockkeeper::core::choice::Origins;
+use lockkeeper::core::stale::Mode;
 use proptest::prelude::*;
 
 use super::{ETC, Machine, etc};
@@ -44,6 +45,7 @@ fn every_key_arrives_where_it_belongs() {
          origins = [\"o=Docker,a=${codename}\"], allow = [\"lib*\"], deny = [\"libx\"], \
          new_dependencies = \"refuse\", phased = \"ignore\" }\n\
          canary = { publish = true, follow = \"first\", soak = \"14m\" }\n\
+         services = { restart = \"list\", never = [\"sql*\"], by_reboot = [\"a.service\"] }\n\
          workloads.ignore = [\"foo*.service\"]\n\
          [etcd]\n\
          endpoints = [\"http://etcd-1.example.com:2379\", \"http://[2001:db8::1]:2379\"]\n\
@@ -83,6 +85,9 @@ fn every_key_arrives_where_it_belongs() {
     assert!(settings.canary.publish);
     assert_eq!(settings.canary.follow.as_deref(), Some("first"));
     assert_eq!(settings.canary.soak, secs(14 * 60));
+    assert_eq!(settings.services.restart, Mode::List);
+    assert_eq!(settings.services.never, ["sql*"]);
+    assert_eq!(settings.services.by_reboot, ["a.service"]);
     assert_eq!(settings.workloads.ignore, ["foo*.service"]);
 }
 

@@ -8,21 +8,23 @@ pub(super) fn unit(folder: &Path) -> Option<String> {
 }
 
 /// The unit is the first part of the path that is one: what is below (a user's own manager, the
-/// groups a service makes) is the unit's own affair.
+/// groups a service makes) is the unit's own affair. Where there are two hierarchies systemd may use
+/// either: its own is the named one, but a container may see a namesake of its host's.
 fn of(text: &str) -> Option<String> {
-    let path = |line: &'_ str| -> Option<String> {
-        let (number, rest) = line.split_once(':')?;
-        let (controllers, path) = rest.split_once(':')?;
-        let ours = (number == "0" && controllers.is_empty()) || controllers == "name=systemd";
-        ours.then(|| path.to_owned())
-    };
-    // On a system with both hierarchies, systemd's own is the named one.
     let mut lines: Vec<&str> = text.lines().collect();
     lines.sort_by_key(|line| !line.contains(":name=systemd:"));
-    let path = lines.into_iter().find_map(path)?;
+    lines.into_iter().find_map(unit_in)
+}
+
+fn unit_in(line: &str) -> Option<String> {
+    let (number, rest) = line.split_once(':')?;
+    let (controllers, path) = rest.split_once(':')?;
+    if controllers != "name=systemd" && !(number == "0" && controllers.is_empty()) {
+        return None;
+    }
     let unit = |part: &&str| [".service", ".scope"].iter().any(|kind| part.ends_with(kind));
-    // systemd puts "_" before a name that the kernel would take for one of its own files.
     let found = path.split('/').find(unit)?;
+    // systemd puts "_" before a name that the kernel would take for one of its own files.
     Some(found.strip_prefix('_').unwrap_or(found).to_owned())
 }
 
@@ -51,6 +53,7 @@ mod tests {
                  0::/system.slice/b.service\n",
                 Some("a.service"),
             ),
+            ("8:pids:/\n1:name=systemd:/\n0::/system.slice/b.service\n", Some("b.service")),
         ] {
             assert_eq!(of(text).as_deref(), expected, "{text}");
         }

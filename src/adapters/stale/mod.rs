@@ -4,7 +4,7 @@
 //! user can name files and arrange mounts so that more would be dangerous, or never come back.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     fs::{self, File},
     io::{self, Read},
     os::unix::ffi::OsStrExt,
@@ -13,11 +13,35 @@ use std::{
 
 use rustix::fs::{AtFlags, CWD, Statx, StatxFlags, makedev, statx};
 
-use crate::core::stale::{Process, Scan};
+use crate::{
+    adapters::{
+        state_file::StateFileError,
+        systemd::{Systemd, SystemdError, boot::BootIdError},
+    },
+    core::stale::{Facts, Mode, Process, Report, Rules, Scan, judge},
+};
 
 mod cgroup;
 mod maps;
+pub mod restarted;
 mod script;
+
+/// What uses old files cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// The processes.
+    #[error(transparent)]
+    Scan(#[from] ScanError),
+    /// Their units.
+    #[error(transparent)]
+    Systemd(#[from] SystemdError),
+    /// What was restarted already.
+    #[error(transparent)]
+    Restarted(#[from] StateFileError),
+    /// In which boot.
+    #[error(transparent)]
+    BootId(#[from] BootIdError),
+}
 
 /// The processes cannot be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +49,31 @@ mod script;
 pub struct ScanError {
     path: PathBuf,
     source: io::Error,
+}
+
+/// What uses old files, what is to become of it by `rules`, and what systemd says of the services.
+/// `restarted`: what was restarted already.
+pub async fn look(
+    systemd: &Systemd,
+    rules: &Rules,
+    restarted: &[String],
+) -> Result<(Report, BTreeMap<String, Facts>), LookError> {
+    if rules.mode == Mode::Off {
+        return Ok((Report::default(), BTreeMap::new()));
+    }
+    // It may take a moment on a machine with many processes.
+    let scan = tokio::task::spawn_blocking(|| scan(Path::new("/proc"))).await;
+    let scan = scan.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?;
+    let facts = systemd.facts(&services(&scan)).await?;
+    Ok((judge(&scan, &facts, rules, restarted), facts))
+}
+
+fn services(scan: &Scan) -> Vec<String> {
+    let units = scan.stale.iter().filter_map(|process| process.unit.clone());
+    let mut names: Vec<String> = units.filter(|unit| unit.ends_with(".service")).collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 /// Looks at all processes but ourselves. `proc`: where `/proc` is.

@@ -1,4 +1,4 @@
-//! Starting units and waiting until systemd is done with each.
+//! Starting and restarting units, and waiting until systemd is done with each.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::observe::logging::chain;
 
-/// What became of a request to start a unit.
+/// What became of a request to start or restart a unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Started {
     /// The job is done. The unit need not run: its condition may fail, or it may have ended at once.
@@ -81,6 +81,24 @@ impl Systemd {
         names: &[String],
         limit: Duration,
     ) -> Result<BTreeMap<String, Started>, SystemdError> {
+        self.run(Verb::Start, names, limit).await
+    }
+
+    /// Restarts those of the units that run, as [`Systemd::start`] starts them.
+    pub async fn restart(
+        &self,
+        names: &[String],
+        limit: Duration,
+    ) -> Result<BTreeMap<String, Started>, SystemdError> {
+        self.run(Verb::Restart, names, limit).await
+    }
+
+    async fn run(
+        &self,
+        verb: Verb,
+        names: &[String],
+        limit: Duration,
+    ) -> Result<BTreeMap<String, Started>, SystemdError> {
         let deadline = Instant::now() + limit;
         let manager = self.manager().await?;
         let watch = JobWatch::begin(&manager).await?;
@@ -89,7 +107,11 @@ impl Systemd {
         for name in names {
             // It need not be loaded, nor failed: then there is nothing to reset.
             let _ = manager.reset_failed_unit(name).await;
-            match manager.start_unit(name, "replace").await {
+            let job = match verb {
+                Verb::Start => manager.start_unit(name, "replace").await,
+                Verb::Restart => manager.try_restart_unit(name, "replace").await,
+            };
+            match job {
                 Ok(job) => jobs.push((job, name.clone())),
                 Err(error) => drop(ends.insert(name.clone(), Started::Refused(chain(&error)))),
             }
@@ -97,6 +119,13 @@ impl Systemd {
         await_jobs(watch, jobs, deadline, &mut ends).await;
         Ok(ends)
     }
+}
+
+/// What is done to units.
+#[derive(Clone, Copy)]
+enum Verb {
+    Start,
+    Restart,
 }
 
 async fn await_jobs(

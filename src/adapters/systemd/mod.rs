@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod jobs;
 pub mod login;
+pub mod manager;
 mod proxies;
 pub mod timedate;
 pub mod transient;

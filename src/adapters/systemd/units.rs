@@ -1,6 +1,6 @@
 //! Reading units: lists, and all of one unit's properties in one look.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use zbus::{OwnedObjectPath, OwnedVariant, proxy::CacheProperties};
 
@@ -10,6 +10,7 @@ use super::{
 };
 use crate::core::{
     record::{Unit, Units},
+    stale::{Facts, Obstacle},
     standing::Restarts,
 };
 
@@ -83,6 +84,17 @@ impl Systemd {
         Ok(units)
     }
 
+    /// What decides whether each of `names` can be restarted, by name.
+    pub async fn facts(&self, names: &[String]) -> Result<BTreeMap<String, Facts>, SystemdError> {
+        let mut all = BTreeMap::new();
+        for name in names {
+            let path = self.manager().await?.load_unit(name).await;
+            let path = path.map_err(failed(format!("LoadUnit {name}")))?;
+            all.insert(name.clone(), facts(&self.look(name, path).await?));
+        }
+        Ok(all)
+    }
+
     /// How often systemd has restarted each running service by itself.
     pub async fn restarts(&self) -> Result<Restarts, SystemdError> {
         let names = self.names(&["active", "reloading", "refreshing"], &["*.service"]).await?;
@@ -109,6 +121,23 @@ impl Look {
         let job = self.0.get("Job").and_then(|value| value.try_clone().ok());
         job.and_then(|job| <(u32, OwnedObjectPath)>::try_from(job).ok())
             .is_some_and(|(id, _)| id != 0)
+    }
+}
+
+fn facts(look: &Look) -> Facts {
+    let refuses = look.get("RefuseManualStop") || look.get("RefuseManualStart");
+    let connection = look.get::<String>("StandardInput") == "socket";
+    let obstacle = match (look.get("Transient"), connection, refuses) {
+        (true, ..) => Some(Obstacle::Transient),
+        (_, true, _) => Some(Obstacle::Connection),
+        (_, _, true) => Some(Obstacle::Refuses),
+        _ => None,
+    };
+    Facts {
+        load: look.get("LoadState"),
+        service_type: look.get("Type"),
+        obstacle,
+        outdated: look.get("NeedDaemonReload"),
     }
 }
 

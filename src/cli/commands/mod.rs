@@ -5,6 +5,7 @@ mod doctor;
 mod lock;
 mod migrate;
 mod reach;
+mod stale;
 
 use std::{
     io::{self, Write},
@@ -27,6 +28,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Explain { json } => agent::explain(json).await,
         Command::Check { json } => agent::check(json).await,
         Command::Plan { json } => agent::plan(json).await,
+        Command::Stale { json } => stale::stale(json).await,
         Command::Reboot { now } => agent::reboot(now).await,
         Command::Cancel => agent::cancel().await,
         Command::SendNeedReboot => agent::reboot(false).await,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::record::ignored;
+use super::{record::ignored, verdict::Verdict};
 
 mod classes;
 
@@ -141,6 +141,9 @@ pub struct Report {
     pub elsewhere: usize,
     /// Processes that must not be looked at.
     pub hidden: usize,
+    /// What was restarted, or executed anew, for the last update.
+    #[serde(default)]
+    pub restarted: Vec<String>,
 }
 
 impl Report {
@@ -155,6 +158,34 @@ impl Report {
     pub fn reasons(&self) -> Vec<String> {
         let sentence = |name| format!("{name} still uses files that were replaced");
         self.with(Fate::Reboot).map(sentence).collect()
+    }
+}
+
+impl Report {
+    /// What people should know: what is to be restarted, what was, and what stays as it is.
+    #[must_use]
+    pub fn verdicts(&self) -> Vec<Verdict> {
+        let all = |names: Vec<String>| (!names.is_empty()).then(|| names.join(", "));
+        let with = |fate| self.units.iter().filter(move |unit| unit.fate == fate);
+        let names = |fate| with(fate).map(|unit| unit.name.clone());
+        let whys = |fate| with(fate).map(|unit| format!("{} ({})", unit.name, unit.why)).collect();
+        let due = all(names(Fate::Restart).chain(names(Fate::Reexecute)).collect()).map(|names| {
+            let text = "these use files that were replaced, and are restarted with the next update";
+            Verdict::new("stale-restart", format!("{text}: {names}"))
+        });
+        let reboot = all(whys(Fate::Reboot)).map(|names| {
+            let text = "only a reboot brings these to the files that are installed";
+            Verdict::new("stale-reboot", format!("{text}: {names}"))
+        });
+        let left = all(whys(Fate::Leave)).map(|names| {
+            let text = "these use files that were replaced, and are left alone";
+            Verdict::new("stale-left", format!("{text}: {names}"))
+        });
+        let done = all(self.restarted.clone()).map(|names| {
+            let text = format!("restarted for the last update: {names}");
+            Verdict::new("restarted", text)
+        });
+        [due, reboot, left, done].into_iter().flatten().collect()
     }
 }
 
@@ -187,7 +218,8 @@ pub fn judge(
         }
     }
     let units = units.into_values().collect();
-    Report { units, elsewhere: scan.elsewhere, hidden: scan.hidden }
+    let restarted = restarted.to_vec();
+    Report { units, elsewhere: scan.elsewhere, hidden: scan.hidden, restarted }
 }
 
 fn fate(name: &str, facts: Option<&Facts>, rules: &Rules, restarted: &[String]) -> (Fate, String) {
@@ -374,5 +406,18 @@ mod tests {
         assert_eq!((report.elsewhere, report.hidden), (3, 1));
         assert_eq!(report.reasons(), ["dbus.service still uses files that were replaced"]);
         assert_eq!(report.with(Fate::Restart).collect::<Vec<_>>(), ["web.service"]);
+        let told: Vec<String> = report.verdicts().into_iter().map(|told| told.text).collect();
+        assert_eq!(
+            told,
+            [
+                "these use files that were replaced, and are restarted with the next update: \
+                 web.service",
+                "only a reboot brings these to the files that are installed: dbus.service (the bus \
+                 would lose everybody who is on it)",
+                "these use files that were replaced, and are left alone: proc (it belongs to no unit)",
+            ]
+        );
+        let done = judge(&Scan::default(), &facts, &rules(), &["web.service".to_owned()]);
+        assert_eq!(done.verdicts()[0].text, "restarted for the last update: web.service");
     }
 }

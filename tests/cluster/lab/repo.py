@@ -23,6 +23,10 @@ from .node import Node
 
 PORT = 8000
 URL = f"http://{net.HOST}:{PORT}"
+CONTROL = (
+    "Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Lab <lab@example.com>\n"
+    "Section: misc\nPriority: optional\nDescription: lab package: {what}\n"
+)
 SERVICE_UNIT = "[Unit]\nDescription={name}\n[Service]\nExecStart={start}\n[Install]\nWantedBy=multi-user.target\n"
 # As debhelper writes it: a service that does not start does not fail the package.
 START_SERVICE = "systemctl daemon-reload\nsystemctl enable -q {name}.service\nsystemctl restart {name}.service || true\n"
@@ -71,11 +75,7 @@ class Repo:
     def package(self, name: str, version: str, kind: Kind = Kind.PLAIN) -> None:
         """Makes a package; `publish` offers it."""
         tree = self._dir / "build" / f"{name}-{version}"
-        _write(
-            tree / "DEBIAN/control",
-            f"Package: {name}\nVersion: {version}\nArchitecture: all\nMaintainer: Lab <lab@example.com>\n"
-            f"Section: misc\nPriority: optional\nDescription: lab package: {kind.value}\n",
-        )
+        _write(tree / "DEBIAN/control", CONTROL.format(name=name, version=version, what=kind.value))
         _write(tree / f"usr/share/{name}/version", f"{version}\n")
         configure = ""
         if kind is Kind.BIG:
@@ -91,6 +91,17 @@ class Repo:
         if configure:
             script = f'#!/bin/sh\nset -e\nif [ "$1" = configure ]; then\n{configure}fi\n'
             _write(tree / "DEBIAN/postinst", script, 0o755)
+        command("dpkg-deb", "--root-owner-group", "--build", tree, self._tree / "pool")
+
+    def files(self, name: str, version: str, files: dict[str, bytes]) -> None:
+        """Makes a package of these files, all executable; `publish` offers it."""
+        tree = self._dir / "build" / f"{name}-{version}"
+        _write(tree / "DEBIAN/control", CONTROL.format(name=name, version=version, what="files"))
+        for path, content in files.items():
+            file = tree / path.lstrip("/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content)
+            file.chmod(0o755)
         command("dpkg-deb", "--root-owner-group", "--build", tree, self._tree / "pool")
 
     def add(self, deb: Path) -> None:
