@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build deps check test cluster deb demo bench bench-lock clean help
+.PHONY: build deps check test cluster deb demo bench bench-lock bench-packages clean help
 
 VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 DEB := build/lockkeeper_$(VERSION)_$(shell dpkg --print-architecture).deb
@@ -51,6 +51,10 @@ bench: deps $(DEB)
 ## bench-lock: what the lock in etcd costs, beside the least that etcd can do
 bench-lock: deps
 	cargo bench --locked --bench lock
+
+## bench-packages: what a check and an update cost, beside apt-get and unattended-upgrade
+bench-packages: deps
+	$(SUDO) env "PATH=$$PATH" benches/packages
 
 ## cluster: the scenarios on real nodes only
 cluster: deps $(DEB)

@@ -8,6 +8,8 @@ mod etcd;
 mod fenced;
 #[path = "migrate/plans.rs"]
 mod plans;
+#[path = "migrate/unattended.rs"]
+mod unattended;
 #[path = "support/wait.rs"]
 mod wait;
 

@@ -233,6 +233,29 @@ pub enum Migration {
     Locksmith(SourceArgs),
     /// From airlock: etcd's v3 API. Stop airlock first.
     Airlock(SourceArgs),
+    /// From unattended-upgrades: writes what its configuration means as a file in
+    /// /etc/lockkeeper/conf.d, and lists what has no equivalent.
+    UnattendedUpgrades(UnattendedArgs),
+}
+
+/// unattended-upgrades on this machine.
+#[derive(Debug, clap::Args)]
+pub struct UnattendedArgs {
+    /// Show what would be done, and change nothing.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Tell apt that unattended-upgrades is not to run any more.
+    #[arg(long)]
+    pub switch_over: bool,
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+    /// Root of the configuration tree.
+    #[arg(long, default_value = "/", hide = true)]
+    pub config_root: PathBuf,
+    /// What apt reads before anything else.
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub apt_config: Option<PathBuf>,
 }
 
 /// The other program's lock.

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs, io,
     os::unix::fs::{FileTypeExt, MetadataExt},
     path::{Path, PathBuf},
@@ -35,14 +35,40 @@ pub(super) struct Layer {
 /// Every file below `root`, the weakest first. What cannot be read is an error; what does not exist
 /// is not.
 pub(super) fn read(root: &Path, errors: &mut Vec<ConfigError>) -> Vec<Layer> {
+    let paths: Vec<PathBuf> = main(root).chain(drop_ins(root, errors)).collect();
+    paths.iter().filter_map(|path| read_one(path, errors)).collect()
+}
+
+/// The same as if there were one more drop-in of the administrator's.
+pub(super) fn read_with(
+    root: &Path,
+    name: &str,
+    text: &str,
+    errors: &mut Vec<ConfigError>,
+) -> Vec<Layer> {
+    let path = root.join("etc/lockkeeper/conf.d").join(name);
+    let file_name = |path: &Path| path.file_name().map(OsStr::to_owned);
+    let mut drop_ins = drop_ins(root, errors);
+    drop_ins.retain(|other| file_name(other) != file_name(&path));
+    drop_ins.push(path.clone());
+    drop_ins.sort_by_key(|path| file_name(path));
+    let paths: Vec<PathBuf> = main(root).chain(drop_ins).collect();
+    let layer = |one: &PathBuf| {
+        if *one == path {
+            return Some(Layer { path: Arc::from(path.as_path()), text: text.to_owned() });
+        }
+        read_one(one, errors)
+    };
+    paths.iter().filter_map(layer).collect()
+}
+
+/// The files that are no drop-ins, the weakest first.
+fn main(root: &Path) -> impl Iterator<Item = PathBuf> {
     let main = ["usr/lib/lockkeeper/lockkeeper.toml", "etc/lockkeeper/lockkeeper.toml"];
-    let main = main.iter().map(|path| root.join(path)).filter(|path| {
+    main.map(|path| root.join(path)).into_iter().filter(|path| {
         // A dangling link is there, and is an error when it is read.
         fs::symlink_metadata(path).map_or_else(|error| !missing(&error), |_| true)
-    });
-    let mut paths: Vec<PathBuf> = main.collect();
-    paths.extend(drop_ins(root, errors));
-    paths.iter().filter_map(|path| read_one(path, errors)).collect()
+    })
 }
 
 /// One file, which must exist.

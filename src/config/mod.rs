@@ -61,6 +61,14 @@ pub fn load_file(path: &Path) -> Result<Loaded, ConfigErrors> {
     assemble(&layers, &Zones::new(Path::new("/")), errors)
 }
 
+/// Reads the configuration below `root` as if there were one more drop-in, `name`, in its
+/// /etc/lockkeeper/conf.d.
+pub fn load_with(root: &Path, name: &str, text: &str) -> Result<Loaded, ConfigErrors> {
+    let mut errors = Vec::new();
+    let layers = layers::read_with(root, name, text, &mut errors);
+    assemble(&layers, &Zones::new(root), errors)
+}
+
 fn assemble(
     layers: &[Layer],
     zones: &Zones,

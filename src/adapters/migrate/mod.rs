@@ -10,6 +10,7 @@ use crate::core::migrate::Source;
 
 mod carry;
 mod keys_api;
+pub mod unattended;
 
 pub use carry::{apply, look};
 

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{lock, print, print_json, reach};
+use super::{lock, print, print_json, reach, unattended};
 use crate::{
     adapters::{
         migrate, node,
@@ -36,6 +36,7 @@ pub async fn run(migration: &Migration) -> Result<u8, CliError> {
     match migration {
         Migration::Locksmith(args) => carry(Source::Locksmith, args).await,
         Migration::Airlock(args) => carry(Source::Airlock, args).await,
+        Migration::UnattendedUpgrades(args) => unattended::run(args).await,
     }
 }
 

@@ -6,6 +6,7 @@ mod lock;
 mod migrate;
 mod reach;
 mod stale;
+mod unattended;
 
 use std::{
     io::{self, Write},

@@ -11,6 +11,7 @@ pub use self::foreign::{Found, Held, Semaphore, Source};
 use super::slots::{Slots, SlotsView};
 
 mod foreign;
+pub mod unattended;
 
 /// What is here under a group's name.
 #[derive(Clone, Debug, Default)]
