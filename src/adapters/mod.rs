@@ -7,6 +7,7 @@ pub mod containers;
 mod http;
 pub mod kernel;
 pub mod migrate;
+pub mod neighbours;
 pub mod node;
 pub mod slots;
 pub mod stale;

@@ -7,7 +7,9 @@ use std::{
 };
 
 use lockkeeper::core::{
-    doctor::{Agent, Facts, Finding, Machine, Mode, Severity, Store, examine, in_trouble},
+    doctor::{
+        Agent, Facts, Finding, Machine, Mode, Neighbours, Severity, Store, examine, in_trouble,
+    },
     quorum::{Alarm, Cluster, Endpoint, Leader, Member, Place, Status},
     slots::{Slots, SlotsView},
 };
@@ -66,7 +68,12 @@ fn facts(cluster: Result<Cluster, String>) -> Facts {
     let view = SlotsView { slots: Slots::default(), queue: Vec::new(), settling: false };
     let agent = Agent { version: "0.1.0".to_owned(), config_problem: None };
     Facts {
-        machine: Some(Machine { mode: Ok(Mode::Fleet), agent: Ok(agent), clock: Ok(true) }),
+        machine: Some(Machine {
+            mode: Ok(Mode::Fleet),
+            agent: Ok(agent),
+            clock: Ok(true),
+            neighbours: Ok(Neighbours::default()),
+        }),
         store: Some(Store {
             etcdctl: "etcdctl --endpoints=http://192.0.2.1:2379".to_owned(),
             target: String::new(),

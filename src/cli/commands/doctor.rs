@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     adapters::{
-        node,
+        neighbours, node,
         slots::{
             NodeRecord, SlotStore,
             etcd::{Access, EtcdStore},
@@ -203,16 +203,17 @@ async fn machine(settings: &Result<Settings, config::ConfigErrors>) -> Machine {
         }),
         Err(errors) => Err(chain(errors)),
     };
+    let neighbours = neighbours::look().await.map_err(|error| chain(&error));
     let bus = match zbus::Connection::system().await {
         Ok(bus) => bus,
         Err(error) => {
             let why = format!("the system bus cannot be used: {}", chain(&error));
-            return Machine { mode, agent: Err(why.clone()), clock: Err(why) };
+            return Machine { mode, agent: Err(why.clone()), clock: Err(why), neighbours };
         }
     };
     let clock = Systemd::new(bus.clone()).clock_synchronised().await;
     let clock = clock.map_err(|error| chain(&error));
-    Machine { mode, agent: agent(&bus).await, clock }
+    Machine { mode, agent: agent(&bus).await, clock, neighbours }
 }
 
 async fn agent(bus: &zbus::Connection) -> Result<Agent, String> {

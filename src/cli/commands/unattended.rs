@@ -124,16 +124,21 @@ fn text(document: &Document) -> String {
         let _ = writeln!(text, "  {option}\n      {why}");
     }
     text.push('\n');
-    text.push_str(&match (&document.switched_over, document.still_on) {
-        (Some(file), _) => format!(
-            "unattended-upgrades runs no more ({}; remove that file to have it back).\n",
-            file.display()
+    let _ = match (&document.switched_over, document.still_on) {
+        (Some(file), _) => {
+            let file = file.display();
+            writeln!(
+                text,
+                "unattended-upgrades runs no more ({file}; remove that file to have it back)."
+            )
+        }
+        (None, true) => writeln!(
+            text,
+            "unattended-upgrades goes on to run beside lockkeeper: run this with --switch-over when \
+             you are content with the above."
         ),
-        (None, true) => "unattended-upgrades goes on to run beside lockkeeper: run this with \
-                         --switch-over when you are content with the above.\n"
-            .to_owned(),
-        (None, false) => "unattended-upgrades does not run here.\n".to_owned(),
-    });
+        (None, false) => writeln!(text, "unattended-upgrades does not run here."),
+    };
     if !document.dry_run {
         text.push_str("Let the agent read it: systemctl reload lockkeeperd\n");
     }

@@ -58,6 +58,31 @@ pub struct Machine {
     pub agent: Result<Agent, String>,
     /// Whether the clock is synchronised, or why that is not known.
     pub clock: Result<bool, String>,
+    /// Other programs here that update or reboot, or why that is not known.
+    pub neighbours: Result<Neighbours, String>,
+}
+
+/// What unattended-upgrades does on a machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unattended {
+    /// It is not installed, or told not to run.
+    #[default]
+    Nothing,
+    /// It installs.
+    Installs,
+    /// It installs, and reboots.
+    Reboots,
+}
+
+/// Programs that update a machine by themselves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Neighbours {
+    /// What unattended-upgrades does here.
+    pub unattended_upgrades: Unattended,
+    /// `PackageKit` installs what a user has asked for at a reboot.
+    pub package_kit: bool,
+    /// cron-apt runs by its own timer.
+    pub cron_apt: bool,
 }
 
 /// The strategy, as far as it matters here.

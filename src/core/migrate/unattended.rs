@@ -81,6 +81,12 @@ impl Options {
         every.is_some_and(|every| !matches!(every, "0" | "")) && !self.is_stopped()
     }
 
+    /// It reboots the machine by itself.
+    #[must_use]
+    pub fn reboots(&self) -> bool {
+        self.yes("Unattended-Upgrade::Automatic-Reboot")
+    }
+
     /// All of apt's daily work is switched off.
     fn is_stopped(&self) -> bool {
         self.one("APT::Periodic::Enable") == Some("0")
@@ -121,7 +127,7 @@ pub fn translate(options: &Options) -> Translation {
     let mut found = Translation::default();
     origins(options, &mut found);
     names(options, &mut found);
-    if options.yes("Unattended-Upgrade::Automatic-Reboot") {
+    if options.reboots() {
         let from = "Unattended-Upgrade::Automatic-Reboot";
         found.set("strategy", "\"reboot\"".to_owned(), from);
     } else {
@@ -246,12 +252,11 @@ fn names(options: &Options, found: &mut Translation) {
         let option = format!("Unattended-Upgrade::{name}");
         let mut globs = Vec::new();
         for text in options.list(&option) {
-            match name_glob(text) {
-                Some(glob) => globs.push(quoted(&glob)),
-                None => {
-                    let why = format!("this expression cannot be written with \"*\" alone: {what}");
-                    found.left.push(Left { option: format!("{option} {text:?}"), why });
-                }
+            if let Some(glob) = name_glob(text) {
+                globs.push(quoted(&glob));
+            } else {
+                let why = format!("this expression cannot be written with \"*\" alone: {what}");
+                found.left.push(Left { option: format!("{option} {text:?}"), why });
             }
         }
         if !globs.is_empty() {
