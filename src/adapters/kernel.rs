@@ -5,7 +5,7 @@ use std::{cmp::Ordering, fs, os::unix::fs::MetadataExt};
 use crate::{
     adapters::{
         apt::{Layout, installed, installed::Installed, version},
-        clock,
+        boot_loader, clock,
     },
     core::health::Evidence,
 };
@@ -38,17 +38,24 @@ pub async fn evidence(layout: &Layout) -> Evidence {
         return Evidence::No;
     }
     match installed::query(layout).await {
-        Ok(packages) => judge(&running(), &in_boot(layout, &packages)),
+        Ok(packages) => {
+            let next = boot_loader::next_kernel(layout);
+            judge(&running(), &in_boot(layout, &packages), next.as_deref())
+        }
         Err(error) => Evidence::Unknown { why: format!("cannot list the kernels: {error}") },
     }
 }
 
-/// What can be said of the running kernel, given the installed ones.
+/// What can be said of the running kernel, given the installed ones. `next`: the release that the boot
+/// loader will start, if that is known; then no other counts.
 ///
 /// Only kernels that came *since this boot* count: one that was there before has been passed over by
-/// the boot loader, and would be again; to reboot for it would never end.
+/// the boot loader, or by somebody at its menu; to reboot for it could go on for ever.
 #[must_use]
-pub fn judge(running: &Running, installed: &[Kernel]) -> Evidence {
+pub fn judge(running: &Running, installed: &[Kernel], next: Option<&str>) -> Evidence {
+    if let Some(next) = installed.iter().find(|kernel| Some(kernel.release.as_str()) == next) {
+        return if next.placed < running.booted { Evidence::No } else { compare(running, next) };
+    }
     if installed.iter().all(|kernel| kernel.placed < running.booted) {
         return Evidence::No;
     }
@@ -62,11 +69,16 @@ pub fn judge(running: &Running, installed: &[Kernel]) -> Evidence {
     if newest.placed < running.booted {
         return Evidence::No;
     }
-    match version::compare(&newest.release, &running.release) {
+    compare(running, newest)
+}
+
+/// One that came since this boot, against the running one.
+fn compare(running: &Running, next: &Kernel) -> Evidence {
+    match version::compare(&next.release, &running.release) {
         Ordering::Greater => {
-            yes(format!("kernel {} is installed, {} runs", newest.release, running.release))
+            yes(format!("kernel {} is installed, {} runs", next.release, running.release))
         }
-        Ordering::Equal => rebuilt(running, newest),
+        Ordering::Equal => rebuilt(running, next),
         Ordering::Less => Evidence::No,
     }
 }
@@ -241,7 +253,7 @@ mod tests {
             (release!("debian-12"), "6.1.0-56-cloud-amd64"),
             (release!("ubuntu-24.04"), "6.8.0-51-generic"),
         ] {
-            let found = judge(&captured.running, &kernels(&captured, BOOTED + 1));
+            let found = judge(&captured.running, &kernels(&captured, BOOTED + 1), None);
             let running = &captured.running.release;
             let expected = format!("kernel {expected} is installed, {running} runs");
             assert_eq!(reasons(found), [expected]);
@@ -251,34 +263,51 @@ mod tests {
     #[test]
     fn the_newest_kernel_running_is_no_reason() {
         let captured = release!("debian-13");
-        assert_eq!(judge(&captured.running, &kernels(&captured, BOOTED + 1)), Evidence::No);
+        assert_eq!(judge(&captured.running, &kernels(&captured, BOOTED + 1), None), Evidence::No);
     }
 
     #[test]
     fn the_same_release_in_another_build_is_a_reason() {
         let mut captured = release!("debian-13");
         captured.running.package_version = Some("6.12.116-1".into());
-        let found = judge(&captured.running, &kernels(&captured, BOOTED + 1));
+        let found = judge(&captured.running, &kernels(&captured, BOOTED + 1), None);
         let expected = "kernel 6.12.117+deb13-amd64 is installed as 6.12.117-1, 6.12.116-1 runs";
         assert_eq!(reasons(found), [expected]);
         captured.running.package_version = None;
-        let found = judge(&captured.running, &kernels(&captured, BOOTED + 1));
+        let found = judge(&captured.running, &kernels(&captured, BOOTED + 1), None);
         assert!(matches!(found, Evidence::Unknown { .. }), "{found:?}");
     }
 
     #[test]
     fn a_kernel_the_boot_loader_has_passed_over_is_no_reason_for_another_reboot() {
         let captured = release!("debian-12");
-        assert_eq!(judge(&captured.running, &kernels(&captured, BOOTED - 1)), Evidence::No);
+        assert_eq!(judge(&captured.running, &kernels(&captured, BOOTED - 1), None), Evidence::No);
+    }
+
+    #[test]
+    fn only_the_kernel_that_the_boot_loader_will_start_counts_where_that_is_known() {
+        let captured = release!("debian-12");
+        let at = |placed, next| judge(&captured.running, &kernels(&captured, placed), Some(next));
+        let (running, newer, other) =
+            (captured.running.release.as_str(), "6.1.0-56-cloud-amd64", "6.1.0-58-amd64");
+        for next in [newer, other] {
+            let expected = format!("kernel {next} is installed, {running} runs");
+            assert_eq!(reasons(at(BOOTED + 1, next)), [expected]);
+            assert_eq!(at(BOOTED - 1, next), Evidence::No);
+        }
+        assert_eq!(at(BOOTED + 1, running), Evidence::No, "the newer one would not be started");
+        // One that no package has brought says nothing of the others.
+        let expected = format!("kernel {newer} is installed, {running} runs");
+        assert_eq!(reasons(at(BOOTED + 1, "6.1.0-custom")), [expected]);
     }
 
     #[test]
     fn new_kernels_of_another_kind_leave_it_unknown_and_none_at_all_does_not() {
         let mut captured = release!("debian-12");
         captured.running.release = "6.18.44-custom".into();
-        let found = judge(&captured.running, &kernels(&captured, BOOTED + 1));
+        let found = judge(&captured.running, &kernels(&captured, BOOTED + 1), None);
         assert!(matches!(found, Evidence::Unknown { .. }), "{found:?}");
-        assert_eq!(judge(&captured.running, &[]), Evidence::No);
+        assert_eq!(judge(&captured.running, &[], None), Evidence::No);
     }
 
     #[test]

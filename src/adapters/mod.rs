@@ -1,6 +1,7 @@
 //! Everything that touches the world, one file or folder per outside thing.
 
 pub mod apt;
+pub mod boot_loader;
 pub mod clock;
 pub mod command;
 pub mod containers;

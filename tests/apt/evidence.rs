@@ -20,7 +20,10 @@ async fn the_reboot_flag_and_a_newer_kernel_are_evidence_and_a_plain_update_is_n
     let name = format!("99.0.0-{flavour}");
     let kernel = Package::new(&format!("linux-image-{name}"), "99.0.0-1")
         .file(&format!("boot/vmlinuz-{name}"), b"kernel");
-    let archive = Archive::with(&[kernel, Package::new("alpha", "1.0")]);
+    let older = format!("1.0.0-{flavour}");
+    let other = Package::new(&format!("linux-image-{older}"), "1.0.0-1")
+        .file(&format!("boot/vmlinuz-{older}"), b"kernel");
+    let archive = Archive::with(&[kernel, other, Package::new("alpha", "1.0")]);
     let system = System::with(&archive, &["alpha"]);
     assert_eq!(reboot_evidence(&system.layout).await, Evidence::No);
 
@@ -32,6 +35,20 @@ async fn the_reboot_flag_and_a_newer_kernel_are_evidence_and_a_plain_update_is_n
     } else {
         assert!(matches!(evidence, Evidence::Unknown { .. }), "{evidence:?}");
     }
+
+    // One that the boot loader will not start does not count.
+    system.apt(&["install", &format!("linux-image-{older}")]);
+    let menu = |release: &str| {
+        format!(
+            "set default=\"0\"\nmenuentry 'Debian' {{\n\tlinux\t/boot/vmlinuz-{release} ro\n}}\n"
+        )
+    };
+    system.write("boot/grub/grub.cfg", &menu(&older));
+    assert_eq!(reboot_evidence(&system.layout).await, Evidence::No);
+    system.write("boot/grub/grub.cfg", &menu(&name));
+    let evidence = reboot_evidence(&system.layout).await;
+    let expected = vec![format!("kernel {name} is installed, {release} runs")];
+    assert_eq!(evidence, Evidence::Yes { reasons: expected });
 
     // A container runs its host's kernel.
     system.write("run/systemd/container", "systemd-nspawn");
