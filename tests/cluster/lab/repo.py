@@ -62,7 +62,8 @@ class Repo:
         (self._tree / "pool").mkdir(parents=True)
         self._gpg.mkdir(mode=0o700)
         self._key("archive")
-        self._server = _serve(self._tree, network, self.index_requests)
+        self._trouble: dict[str, str | None] = {"name": None}
+        self._server = _serve(self._tree, network, self.index_requests, self._trouble)
 
     def close(self) -> None:
         """Stops the server and the key agent."""
@@ -104,12 +105,28 @@ class Repo:
             file.chmod(0o755)
         command("dpkg-deb", "--root-owner-group", "--build", tree, self._tree / "pool")
 
+    def custom(
+        self, name: str, version: str, fields: str = "", conffile: str = "", ballast: int = 0, **scripts: str
+    ) -> None:
+        """Makes a package with more control fields, a file /etc/NAME.conf, maintainer scripts (by their names)."""
+        tree = self._dir / "build" / f"{name}-{version}"
+        _write(tree / "DEBIAN/control", CONTROL.format(name=name, version=version, what="custom") + fields)
+        _write(tree / f"usr/share/{name}/version", f"{version}\n")
+        if conffile:
+            _write(tree / f"etc/{name}.conf", conffile)
+            _write(tree / "DEBIAN/conffiles", f"/etc/{name}.conf\n")
+        if ballast:
+            (tree / f"usr/share/{name}/ballast").write_bytes(os.urandom(ballast))
+        for script, body in scripts.items():
+            _write(tree / "DEBIAN" / script, f"#!/bin/sh\nset -e\n{body}\n", 0o755)
+        command("dpkg-deb", "--root-owner-group", "--build", tree, self._tree / "pool")
+
     def add(self, deb: Path) -> None:
         """Takes in a ready-made package; `publish` offers it."""
         shutil.copy(deb, self._tree / "pool" / deb.name)
 
-    def publish(self) -> None:
-        """Writes and signs the index of everything in the pool."""
+    def publish(self, more: str = "") -> None:
+        """Writes and signs the index of everything in the pool; `more`: further fields of its Release."""
         with self._lock:
             packages = "".join(_stanza(self._tree, deb) for deb in sorted((self._tree / "pool").glob("*.deb")))
             folder = self._tree / "dists/lab/main/binary-all"
@@ -119,9 +136,27 @@ class Repo:
             for place in (folder, other):
                 _index(place / "Packages", packages.encode())
                 _index(place / "Packages.gz", gzip.compress(packages.encode(), mtime=0))
-            self._sign(_release(self._tree / "dists/lab"), "archive")
+            self._sign(more.encode() + _release(self._tree / "dists/lab"), "archive")
 
     # ---- accidents ----
+
+    def lose(self, name: str, version: str) -> None:
+        """A package is listed and not there."""
+        self._deb(name, version).unlink()
+
+    def corrupt(self, name: str, version: str) -> None:
+        """A package has the size that is listed, and other bytes."""
+        deb = self._deb(name, version)
+        content = bytearray(deb.read_bytes())
+        content[-1] ^= 1
+        deb.write_bytes(content)
+
+    def hang_up_on(self, name: str | None) -> None:
+        """Whoever downloads this package gets half of it, and then nothing; `None`: nobody any more."""
+        self._trouble["name"] = name
+
+    def _deb(self, name: str, version: str) -> Path:
+        return self._tree / "pool" / f"{name}_{version}_all.deb"
 
     def break_signature(self) -> None:
         """The index is signed by a key nobody trusts."""
@@ -230,7 +265,9 @@ def _replace(path: Path, content: bytes) -> None:
     partial.rename(path)
 
 
-def _serve(tree: Path, network: net.Net, index_requests: list[str]) -> http.server.ThreadingHTTPServer:
+def _serve(
+    tree: Path, network: net.Net, index_requests: list[str], trouble: dict[str, str | None]
+) -> http.server.ThreadingHTTPServer:
     class Handler(http.server.SimpleHTTPRequestHandler):
         """Serves the tree and remembers who looked at the index."""
 
@@ -243,7 +280,18 @@ def _serve(tree: Path, network: net.Net, index_requests: list[str]) -> http.serv
             if self.path.endswith("/InRelease"):
                 index_requests.append(self.client_address[0])
             del self.headers["If-Modified-Since"]  # a second is too coarse for us
+            name = trouble["name"]
+            if name and self.path.rsplit("/", 1)[-1].startswith(f"{name}_"):
+                return self._hang_up()
             super().do_GET()
+
+        def _hang_up(self) -> None:
+            content = Path(self.translate_path(self.path)).read_bytes()
+            self.send_response(http.HTTPStatus.OK)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content[: len(content) // 2])
+            self.close_connection = True
 
         def send_error(self, code: int, *args) -> None:
             """Says no as other web servers do: in HTTP/1.1, and without cutting off who is still talking."""
