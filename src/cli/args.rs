@@ -47,6 +47,8 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// How far staging or installing has come, until interrupted.
+    Watch,
     /// Reboot this machine in its turn: take a slot, apply what is staged, reboot, verify.
     Reboot {
         /// Do not wait for a maintenance window. The lock is taken all the same.

@@ -12,6 +12,7 @@ use crate::{
         explain::Explanation,
         history::Entry,
         plan::Plan,
+        progress::Progress,
         stale::{Fate, Report},
         verdict::Verdict,
     },
@@ -155,6 +156,9 @@ pub fn status(doc: &StatusDoc, now: Timestamp) -> String {
     };
     let checked = doc.last_check.map_or("never".to_owned(), |at| ago(at, now));
     let _ = writeln!(text, "  {staged}; {reboot}; last check: {checked}");
+    if let Some(progress) = &doc.progress {
+        let _ = writeln!(text, "  {}", bar(progress));
+    }
     if !doc.kept_back.is_empty() {
         let count = doc.kept_back.len();
         let _ = writeln!(text, "  kept back: {count} package(s); `rebootctl plan` says why");
@@ -240,6 +244,16 @@ fn plan(plan: &Plan) -> String {
         let _ = writeln!(text, "a reboot is to be expected because of {}", reboot.join(", "));
     }
     text
+}
+
+/// `[#####---------------]  25 %  installing: Unpacking bash (amd64)`, in at most 79 columns.
+#[must_use]
+pub fn bar(progress: &Progress) -> String {
+    let Progress { doing, percent, step } = progress;
+    let full = usize::from((*percent).min(100)) / 5;
+    let bar = format!("[{}{}]", "#".repeat(full), "-".repeat(20 - full));
+    let line = format!("{bar} {percent:>3} %  {doing}: {step}");
+    line.chars().filter(|letter| !letter.is_control()).take(79).collect()
 }
 
 /// Bytes, with three digits that matter.

@@ -21,6 +21,7 @@ pub mod migrate;
 pub mod overdue;
 pub mod plan;
 pub mod policy;
+pub mod progress;
 pub mod quorum;
 pub mod record;
 pub mod resume;

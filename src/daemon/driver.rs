@@ -14,7 +14,7 @@ use super::{
     connect,
     publisher::Publisher,
     run_effect::Runner,
-    service::{ControlInterface, StatusInterface},
+    service::{ControlInterface, StatusInterface, signal_progress},
     snapshot::Snapshot,
 };
 use crate::{
@@ -35,6 +35,7 @@ use crate::{
         invariants::{self, Broken},
         overdue::Overdue,
         policy::Policy,
+        progress::Progress,
         resume::resume,
         slots::Views,
         stale::Report,
@@ -97,6 +98,8 @@ pub(super) enum Input {
     Look(Result<Views, String>, oneshot::Sender<()>),
     /// What uses files that were replaced, for people to see.
     Stale(Report),
+    /// How far an effect has come; `None` when it has ended.
+    Progress(Option<Progress>),
     /// An admin's wish; the answer says whether it is taken.
     Ask(Ask, oneshot::Sender<Result<(), String>>),
 }
@@ -118,6 +121,7 @@ pub struct Agent {
     runner: Runner,
     publisher: Publisher,
     stale: Report,
+    progress: Option<Progress>,
     snapshots: watch::Sender<Snapshot>,
     inputs: mpsc::UnboundedReceiver<Input>,
     sender: mpsc::UnboundedSender<Input>,
@@ -172,6 +176,7 @@ impl Agent {
             runner,
             publisher,
             stale: Report::default(),
+            progress: None,
             snapshots,
             inputs,
             sender: sender.clone(),
@@ -203,6 +208,10 @@ impl Agent {
                     }
                     Some(Input::Stale(report)) => {
                         self.stale = report;
+                        self.publish(&self.state.clone(), now());
+                    }
+                    Some(Input::Progress(progress)) => {
+                        self.progress = progress;
                         self.publish(&self.state.clone(), now());
                     }
                     Some(Input::Look(seen, reply)) => {
@@ -256,7 +265,8 @@ impl Agent {
         let problem = self.config_problem.as_deref();
         let snapshot =
             Snapshot::of(&self.state, &self.policy, &self.settings, now, problem, &self.store)
-                .with_stale(&self.stale);
+                .with_stale(&self.stale)
+                .with_progress(self.progress.clone());
         let before = self.snapshots.borrow().explanation.verdict.clone();
         let verdict = &snapshot.explanation.verdict;
         if old.phase.word() != self.state.phase.word() {
@@ -379,10 +389,12 @@ async fn serve(
     snapshots: watch::Receiver<Snapshot>,
     inputs: mpsc::UnboundedSender<Input>,
 ) -> Result<(), zbus::Error> {
+    let seen = snapshots.clone();
     let status = StatusInterface::new(snapshots.clone(), inputs.clone());
     let control = ControlInterface::new(snapshots, inputs);
     bus.object_server().at(dbus::AGENT_PATH, status).await?;
     bus.object_server().at(dbus::AGENT_PATH, control).await?;
+    tokio::spawn(signal_progress(bus.clone(), seen));
     bus.request_name(dbus::AGENT_NAME).await
 }
 

@@ -48,6 +48,8 @@ const RESTART: Duration = Duration::from_secs(900);
 /// Deadline of a staging (a slow mirror, a whole point release).
 const STAGE: Duration = Duration::from_secs(6 * 3600);
 
+/// Between two looks at how far work has come.
+const LOOK: Duration = Duration::from_secs(1);
 /// Between two tries to learn whether a member of etcd runs on this node.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
@@ -252,6 +254,30 @@ impl Context {
         }
     }
 
+    /// Does work on a plan, while people can see how far it has come. What cannot be seen is left out.
+    async fn watched<T>(
+        &self,
+        executor: &ExecutorProxy<'_>,
+        plan: &PlanId,
+        work: impl Future<Output = T>,
+    ) -> T {
+        let watch = async {
+            loop {
+                tokio::time::sleep(LOOK).await;
+                let said = executor.progress(plan.as_str()).await.unwrap_or_default();
+                if let Ok(progress) = serde_json::from_str(&said) {
+                    let _ = self.inputs.send(Input::Progress(progress));
+                }
+            }
+        };
+        let done = tokio::select! {
+            done = work => done,
+            never = watch => never,
+        };
+        let _ = self.inputs.send(Input::Progress(None));
+        done
+    }
+
     async fn executor(&self) -> Result<ExecutorProxy<'static>, String> {
         ExecutorProxy::new(&self.bus).await.map_err(|error| chain(&error))
     }
@@ -271,7 +297,9 @@ async fn check(context: Context) -> Answer {
 }
 
 async fn stage(context: Context, plan: PlanId) -> Answer {
-    within(STAGE, context.executor().await?.stage(plan.as_str())).await?;
+    let executor = context.executor().await?;
+    let staging = within(STAGE, executor.stage(plan.as_str()));
+    context.watched(&executor, &plan, staging).await?;
     Ok(Outcome::Staged)
 }
 
@@ -322,7 +350,8 @@ async fn record(context: Context) -> Answer {
 
 /// No deadline: an apply is never given up half-way.
 async fn apply(context: Context, plan: PlanId) -> Answer {
-    let answer = context.executor().await?.apply(plan.as_str()).await;
+    let executor = context.executor().await?;
+    let answer = context.watched(&executor, &plan, executor.apply(plan.as_str())).await;
     let report: ApplyReport = parse(&answer.map_err(|error| said(&error))?)?;
     Ok(match report {
         ApplyReport::Applied => Outcome::Applied,
@@ -333,7 +362,8 @@ async fn apply(context: Context, plan: PlanId) -> Answer {
 
 /// No deadline either.
 async fn undo(context: Context, plan: PlanId) -> Answer {
-    let answer = context.executor().await?.undo(plan.as_str()).await;
+    let executor = context.executor().await?;
+    let answer = context.watched(&executor, &plan, executor.undo(plan.as_str())).await;
     let report: UndoReport = parse(&answer.map_err(|error| said(&error))?)?;
     Ok(match report {
         UndoReport::Undone => Outcome::Undone,

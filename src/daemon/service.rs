@@ -3,7 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc::UnboundedSender, oneshot, watch};
-use zbus::fdo;
+use tracing::debug;
+use zbus::{fdo, object_server::SignalEmitter};
 
 use super::{
     driver::{Input, now},
@@ -11,8 +12,8 @@ use super::{
 };
 use crate::{
     adapters::slots::{NodeRecord, SlotStore, StoreError},
-    core::{change::Change, event::Ask},
-    dbus::agent::LockDoc,
+    core::{change::Change, event::Ask, progress::Progress},
+    dbus::{AGENT_PATH, agent::LockDoc},
     observe::logging::chain,
 };
 
@@ -62,6 +63,18 @@ impl StatusInterface {
         json(&self.snapshots.borrow().explanation)
     }
 
+    fn progress(&self) -> fdo::Result<String> {
+        json(&self.snapshots.borrow().progress)
+    }
+
+    #[zbus(signal)]
+    async fn progressed(
+        emitter: &SignalEmitter<'_>,
+        doing: &str,
+        percent: u8,
+        step: &str,
+    ) -> zbus::Result<()>;
+
     async fn nodes(&self) -> fdo::Result<String> {
         let store = self.snapshots.borrow().store.clone();
         json(&store.nodes().await.map_err(|error| store_failed(&error))?)
@@ -70,6 +83,27 @@ impl StatusInterface {
     async fn history(&self, group: &str) -> fdo::Result<String> {
         let (store, group) = store_and_group(&self.snapshots, group);
         json(&store.history(&group).await.map_err(|error| store_failed(&error))?)
+    }
+}
+
+/// Tells on `bus` how far work has come, whenever that is news; ends with the agent.
+pub async fn signal_progress(bus: zbus::Connection, mut snapshots: watch::Receiver<Snapshot>) {
+    let Ok(emitter) = SignalEmitter::new(&bus, AGENT_PATH) else { return };
+    let mut told = None;
+    while snapshots.changed().await.is_ok() {
+        let now = snapshots.borrow_and_update().progress.clone();
+        if now == told {
+            continue;
+        }
+        let Progress { doing, percent, step } = now.clone().unwrap_or(Progress {
+            doing: String::new(),
+            percent: 100,
+            step: String::new(),
+        });
+        if let Err(error) = StatusInterface::progressed(&emitter, &doing, percent, &step).await {
+            debug!("progress is not told: {error}");
+        }
+        told = now;
     }
 }
 

@@ -11,6 +11,7 @@ use crate::{
         health::Evidence,
         plan::PlanId,
         policy::Policy,
+        progress::Progress,
         slots::SlotsView,
         stale::Report,
         state::{State, SupplyTask},
@@ -43,6 +44,8 @@ pub struct Snapshot {
     pub config_problem: Option<String>,
     /// The lock store in force.
     pub store: Arc<SlotStore>,
+    /// How far staging or installing has come.
+    pub progress: Option<Progress>,
 }
 
 impl Snapshot {
@@ -66,6 +69,7 @@ impl Snapshot {
             name: policy.name.clone(),
             config_problem: config_problem.map(str::to_owned),
             store: Arc::clone(store),
+            progress: None,
         }
     }
 
@@ -74,6 +78,12 @@ impl Snapshot {
     pub fn with_stale(mut self, report: &Report) -> Self {
         self.explanation.also.extend(report.verdicts());
         self
+    }
+
+    /// The same, with how far work has come.
+    #[must_use]
+    pub fn with_progress(self, progress: Option<Progress>) -> Self {
+        Self { progress, ..self }
     }
 
     /// What the fleet is told.
@@ -123,6 +133,7 @@ impl Snapshot {
             reboot_requested: self.state.request.is_some(),
             last_check: self.state.supply.last_ok,
             last_cycle: self.state.last.clone(),
+            progress: self.progress.clone(),
             window: self.window.clone(),
             config_problem: self.config_problem.clone(),
             locks: self.locks(nodes),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::core::{
     choice::KeptBack,
     plan::Plan,
+    progress::Progress,
     slots::{Halt, SlotsView, Ticket},
     state::LastCycle,
     verdict::Verdict,
@@ -52,6 +53,8 @@ pub struct StatusDoc {
     pub last_check: Option<Timestamp>,
     /// The last cycle that ended.
     pub last_cycle: Option<LastCycle>,
+    /// How far staging or installing has come, while it goes on.
+    pub progress: Option<Progress>,
     /// The maintenance windows now, in words.
     pub window: String,
     /// Why a changed configuration is not in force.
@@ -190,6 +193,11 @@ pub trait Status {
     fn status(&self) -> zbus::Result<String>;
     /// An [`Explanation`](crate::core::explain::Explanation) as JSON.
     fn explain(&self) -> zbus::Result<String>;
+    /// How far staging or installing has come: a [`Progress`] as JSON, or null. Cheap to ask.
+    fn progress(&self) -> zbus::Result<String>;
+    /// It has come further; at most once a second. `doing` is empty when the work has ended.
+    #[zbus(signal)]
+    fn progressed(&self, doing: &str, percent: u8, step: &str) -> zbus::Result<()>;
     /// All nodes' records as JSON (node id → record).
     fn nodes(&self) -> zbus::Result<String>;
     /// What happened to a group (empty: the first of this node's), the oldest first: a JSON list of

@@ -86,6 +86,8 @@ pub trait Executor {
     fn check(&self, verified: &str) -> zbus::Result<String>;
     /// Downloads, verifies and publishes the stage of a plan that `Check` has answered. Idempotent.
     fn stage(&self, plan: &str) -> zbus::Result<()>;
+    /// How far work on a plan has come: a [`Progress`](crate::core::progress::Progress), or null.
+    fn progress(&self, plan: &str) -> zbus::Result<String>;
     /// Installs exactly a staged plan in a transient unit and waits for it; attaches to it when it
     /// runs already; answers again when it has ended: an [`ApplyReport`].
     fn apply(&self, plan: &str) -> zbus::Result<String>;

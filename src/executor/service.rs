@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     adapters::{
-        apt::{AptError, plans::Way},
+        apt::{AptError, plans::Way, progress},
         node,
         systemd::boot,
     },
@@ -241,6 +241,17 @@ impl Executor {
         let _turn = self.packages.lock().await;
         let policy = self.rules()?.packages.without_way_back;
         packages(stage::stage(&self.context.layout, &plan, policy).await)
+    }
+
+    /// Waits for nobody: it is asked while another verb works.
+    async fn progress(
+        &self,
+        plan: &str,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _call = self.admit(bus, &header).await?;
+        json(&progress::of(&self.context.layout, &plan_id(plan)?))
     }
 
     async fn apply(

@@ -5,7 +5,7 @@ use std::{fs, time::Duration};
 use lockkeeper::{
     adapters::apt::{
         plans::{self, Way},
-        repository,
+        progress, repository,
         transaction::{self, Outcome},
     },
     config::settings::WithoutWayBack,
@@ -18,7 +18,7 @@ use crate::{
     archive::{Archive, Package, open_dir, run},
     failed, refused, staged,
     system::System,
-    undo, updated,
+    undo, until, updated,
 };
 
 #[tokio::test]
@@ -274,4 +274,29 @@ async fn a_plan_made_for_other_versions_is_refused_since_its_way_back_would_lead
     let reason = refused(apply(&system, &plan.id).await);
     assert!(reason.contains("alpha is at 1.05, and was 1.0"), "{reason}");
     assert_eq!(system.versions(), before);
+}
+
+#[tokio::test]
+async fn how_far_an_installation_has_come_can_be_seen_while_it_goes_on() {
+    let names = ["one", "two", "three"];
+    let archive = Archive::with(&names.map(|name| Package::new(name, "1")));
+    let system = System::with(&archive, &names);
+    let waits = "echo > /waiting\nwhile [ ! -e /go ]; do :; done";
+    archive.publish(&names.map(|name| Package::new(name, "2").script("postinst", waits)));
+    let plan = staged(&system).await;
+    let seen = || progress::of(&system.layout, &plan.id);
+    assert_eq!(seen(), None, "staged, and nothing begun");
+    let watch = async {
+        until("a script runs", || system.root().join("waiting").exists()).await;
+        let seen = seen();
+        system.write("go", "");
+        seen
+    };
+    let (report, halfway) = tokio::join!(apply(&system, &plan.id), watch);
+    assert_eq!(report, ApplyReport::Applied);
+    let halfway = halfway.expect("progress");
+    assert_eq!(halfway.doing, "installing");
+    assert!((40..100).contains(&halfway.percent), "{halfway:?}");
+    assert!(names.iter().any(|name| halfway.step.contains(name)), "{halfway:?}");
+    assert_eq!(seen(), None, "it has ended");
 }

@@ -73,6 +73,8 @@ pub fn for_real(command: Command) -> Command {
         command,
         &[
             ("Dpkg::Use-Pty", "0".to_owned()),
+            // Into the log, where `super::progress` finds it.
+            ("APT::Status-Fd", "1".to_owned()),
             ("Dpkg::Options::", "--force-confdef".to_owned()),
             ("Dpkg::Options::", "--force-confold".to_owned()),
             ("DPkg::Lock::Timeout", LOCK_SECS.to_string()),

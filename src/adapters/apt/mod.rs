@@ -19,6 +19,7 @@ mod kept;
 pub mod layout;
 pub mod locks;
 pub mod plans;
+pub mod progress;
 pub mod releases;
 pub mod repair;
 pub mod repository;

@@ -1,10 +1,15 @@
 //! Commands that ask the agent.
 
+use std::{
+    io::{self, IsTerminal as _, Write as _},
+    time::Duration,
+};
+
 use super::{print, print_json, reach};
 use crate::{
     adapters::clock,
     cli::{error::CliError, render},
-    core::explain::Explanation,
+    core::{explain::Explanation, progress::Progress},
     dbus::agent::{ControlProxy, StatusDoc, StatusProxy, SupplyDoc},
 };
 
@@ -24,7 +29,13 @@ pub async fn explain(json: bool) -> Result<u8, CliError> {
 }
 
 pub async fn check(json: bool) -> Result<u8, CliError> {
-    let doc: SupplyDoc = serde_json::from_str(&control_proxy().await?.check().await?)?;
+    let control = control_proxy().await?;
+    let said = tokio::select! {
+        said = control.check() => said?,
+        never = show_progress() => return never,
+    };
+    clear_line();
+    let doc: SupplyDoc = serde_json::from_str(&said)?;
     if json {
         print_json(&doc)?;
     } else {
@@ -51,4 +62,53 @@ pub async fn reboot(now: bool) -> Result<u8, CliError> {
 pub async fn cancel() -> Result<u8, CliError> {
     control_proxy().await?.cancel().await?;
     Ok(0)
+}
+
+/// Shows how far work on this machine has come, until it is interrupted.
+pub async fn watch() -> Result<u8, CliError> {
+    let status = status_proxy().await?;
+    let terminal = io::stdout().is_terminal();
+    let mut shown = String::new();
+    loop {
+        let progress: Option<Progress> = serde_json::from_str(&status.progress().await?)?;
+        let line = match &progress {
+            Some(progress) => render::bar(progress),
+            None => "nothing is being staged or installed".to_owned(),
+        };
+        if line != shown {
+            let (start, end) = if terminal { (CLEAR, "") } else { ("", "\n") };
+            print(&format!("{start}{line}{end}"))?;
+            io::stdout().flush()?;
+            shown = line;
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Between two looks at how far work has come.
+const LOOK: Duration = Duration::from_millis(500);
+/// To the beginning of the line, and away with what is there.
+const CLEAR: &str = "\r\x1b[K";
+
+/// A bar on a terminal, beside an answer that is waited for. Never ends; does nothing without a terminal,
+/// or where the agent does not say.
+async fn show_progress() -> Result<u8, CliError> {
+    if !io::stderr().is_terminal() {
+        return std::future::pending().await;
+    }
+    let status = status_proxy().await?;
+    loop {
+        let said = status.progress().await.unwrap_or_default();
+        if let Ok(Some(progress)) = serde_json::from_str::<Option<Progress>>(&said) {
+            let _ = write!(io::stderr(), "{CLEAR}{}", render::bar(&progress));
+            let _ = io::stderr().flush();
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+fn clear_line() {
+    if io::stderr().is_terminal() {
+        let _ = write!(io::stderr(), "{CLEAR}");
+    }
 }

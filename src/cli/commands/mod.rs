@@ -28,6 +28,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Status(args) => lock::status(args).await,
         Command::Explain { json } => agent::explain(json).await,
         Command::Check { json } => agent::check(json).await,
+        Command::Watch => agent::watch().await,
         Command::Plan { json } => agent::plan(json).await,
         Command::Stale { json } => stale::stale(json).await,
         Command::Reboot { now } => agent::reboot(now).await,
