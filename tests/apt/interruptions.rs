@@ -171,3 +171,29 @@ async fn a_second_attempt_that_cannot_go_on_has_failed_not_refused() {
     let reason = failed(apply(&system, &plan.id).await);
     assert!(reason.contains("cannot be read"), "{reason}");
 }
+
+#[tokio::test]
+async fn what_was_cut_off_after_dpkg_had_noted_the_new_version_is_unpacked_again() {
+    let (archive, system) = updated();
+    let plan = staged(&system).await;
+    drop(archive);
+    plans::count_attempts(&system.layout, &plan.id, Way::There, 1).unwrap();
+    // apt sees 1.1 and has nothing to upgrade; dpkg will not configure it.
+    let path = "var/lib/dpkg/status";
+    let status = system.read(path);
+    let stanza = |stanza: &str| {
+        if !stanza.trim_start().starts_with("Package: alpha\n") {
+            return stanza.to_owned();
+        }
+        stanza
+            .replace("install ok installed", "install reinstreq half-installed")
+            .replace("1.0", "1.1")
+    };
+    let status: Vec<String> = status.split("\n\n").map(stanza).collect();
+    system.write(path, &status.join("\n\n"));
+    assert_eq!(system.version("alpha"), "iHR1.1");
+
+    assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
+    assert_eq!(system.version("alpha"), "ii 1.1");
+    assert_eq!(system.read("usr/share/alpha/version"), "1.1");
+}

@@ -5,6 +5,7 @@ use std::{fs, fs::File, os::unix::fs::MetadataExt};
 use super::{
     AptError, Layout, apt_get,
     installed::{self, Installed},
+    repository::{self, Repository},
 };
 
 /// Has dpkg something unfinished? Its journal and the *output* of its audit tell; the exit code of
@@ -25,6 +26,31 @@ pub async fn configure(layout: &Layout, log: &File) -> Result<(), AptError> {
     let status = apt_get::dpkg(layout).args(options).run_apart(log).await?;
     if !status.success() {
         tracing::warn!(%status, "dpkg --configure -a did not finish everything");
+    }
+    Ok(())
+}
+
+/// Unpacks once more what dpkg was cut off in after it had noted the new version: apt sees that version
+/// installed, and would leave it damaged.
+pub async fn unpack_damaged(
+    layout: &Layout,
+    repository: &Repository,
+    log: &File,
+) -> Result<(), AptError> {
+    merge_journal(layout).await?;
+    let have = installed::query(layout).await?;
+    let damaged = repository.packages().iter().filter(|wanted| {
+        installed::find(&have, wanted).is_some_and(|p| p.reinstall && p.version == wanted.to)
+    });
+    let archives: Vec<_> =
+        damaged.map(|wanted| repository::deb_path(repository.dir(), wanted)).collect();
+    if archives.is_empty() {
+        return Ok(());
+    }
+    let options = ["--force-confdef", "--force-confold", "--unpack"];
+    let status = apt_get::dpkg(layout).args(options).args(archives).run_apart(log).await?;
+    if !status.success() {
+        tracing::warn!(%status, "dpkg could not unpack again what it was cut off in");
     }
     Ok(())
 }

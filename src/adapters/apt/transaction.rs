@@ -68,6 +68,7 @@ pub async fn prepare(
     };
     let log = Log::open(layout.plan(id).join("apply.log"))?;
     if repair::is_needed(layout).await? {
+        repair::unpack_damaged(layout, &stage, &log.file).await?;
         repair::configure(layout, &log.file).await?;
     }
     repository::build(layout, &stage).await?;
@@ -98,6 +99,7 @@ pub async fn install(layout: &Layout, ready: Ready) -> Result<Outcome, AptError>
             break;
         }
         tracing::warn!(%status, round, "apt-get did not finish; finishing what can be");
+        repair::unpack_damaged(layout, &stage, &ready.log.file).await?;
         repair::configure(layout, &ready.log.file).await?;
         let next = repository::simulate(layout, &stage).await;
         if next.is_ok_and(|next| next.installs.is_empty()) {
