@@ -179,7 +179,9 @@ pub fn is_part_of(package: &str, release: &str) -> bool {
     parts.iter().any(|part| package.strip_prefix(part) == Some(release))
 }
 
-fn is_container(layout: &Layout) -> bool {
+/// Whether this system is a container: kernel and microcode are its host's.
+#[must_use]
+pub fn is_container(layout: &Layout) -> bool {
     ["run/systemd/container", "run/host/container-manager", "run/.containerenv", ".dockerenv"]
         .iter()
         .any(|path| layout.at(path).exists())

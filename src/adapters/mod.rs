@@ -7,6 +7,7 @@ pub mod command;
 pub mod containers;
 mod http;
 pub mod kernel;
+pub mod microcode;
 pub mod migrate;
 pub mod neighbours;
 pub mod node;

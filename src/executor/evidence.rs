@@ -1,17 +1,18 @@
-//! `RebootEvidence`: has anything asked for a reboot, or is a newer kernel installed than runs?
+//! `RebootEvidence`: has anything asked for a reboot, or is a newer kernel or microcode installed than
+//! runs?
 
 use std::{collections::BTreeSet, fs, io, path::Path};
 
 use crate::{
-    adapters::{apt::Layout, kernel},
+    adapters::{apt::Layout, kernel, microcode},
     core::health::Evidence,
 };
 
-/// Looks at Debian's flag file, and compares the running kernel with the installed ones.
+/// Looks at Debian's flag file, and compares running kernel and microcode with the installed ones.
 pub async fn reboot_evidence(layout: &Layout) -> Evidence {
     let flag = flag(&layout.at("run"));
     let kernel = kernel::evidence(layout).await;
-    combine([flag, kernel])
+    combine([flag, kernel, microcode::evidence(layout)])
 }
 
 /// One good reason is enough; without one, all must have been able to look.
