@@ -44,8 +44,11 @@ pub enum Command {
     /// without the agent; only root sees all processes.
     Stale {
         /// Print JSON.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "names")]
         json: bool,
+        /// Print the names of the units only, one a line; systemd is not asked what they are.
+        #[arg(long)]
+        names: bool,
     },
     /// How far staging or installing has come, until interrupted.
     Watch,

@@ -1,102 +1,90 @@
 //! `/proc/PID/maps`: which files a process runs code from (proc(5)).
 
 /// A file that is mapped.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Mapped {
-    pub path: Vec<u8>,
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Mapped<'a> {
+    pub path: &'a str,
     pub major: u32,
     pub minor: u32,
     pub inode: u64,
 }
 
 /// A file that code is run from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Code<'a> {
     /// The kernel says that it was deleted.
-    Deleted(&'a [u8]),
+    Deleted(&'a str),
     /// It may still be there.
-    There(Mapped),
+    There(Mapped<'a>),
 }
 
 /// The path without the mark, if the kernel has marked it as deleted.
-pub(super) fn deleted(path: &[u8]) -> Option<&[u8]> {
-    path.strip_suffix(b" (deleted)")
+pub(super) fn deleted(path: &str) -> Option<&str> {
+    path.strip_suffix(" (deleted)")
 }
 
 /// Every executable mapping of a file that packages bring.
-pub(super) fn code(text: &[u8]) -> impl Iterator<Item = Code<'_>> {
-    text.split(|byte| *byte == b'\n').filter_map(mapping)
+pub(super) fn code(text: &str) -> impl Iterator<Item = Code<'_>> {
+    text.split('\n').filter_map(mapping)
 }
 
 /// `7f20-7f40 r-xp 00000000 fe:00 1234    /usr/lib/libc.so.6`
-fn mapping(line: &[u8]) -> Option<Code<'_>> {
-    let (_, rest) = word(line)?;
-    let (rights, rest) = word(rest)?;
-    if rights.get(2) != Some(&b'x') {
+fn mapping(line: &str) -> Option<Code<'_>> {
+    let (_, rest) = line.split_once(' ')?;
+    if rest.as_bytes().get(2) != Some(&b'x') {
         return None;
     }
-    let (_, rest) = word(rest)?;
-    let (device, rest) = word(rest)?;
-    let (inode, rest) = word(rest)?;
-    let start = rest.iter().position(|byte| *byte != b' ')?;
-    let path = &rest[start..];
-    if inode == b"0" || !path.starts_with(b"/") || is_no_package_file(path) {
+    let mut words = rest.splitn(5, ' ').skip(2);
+    let (device, inode, rest) = (words.next()?, words.next()?, words.next()?);
+    let path = rest.trim_start_matches(' ');
+    if inode == "0" || !path.starts_with('/') || is_no_package_file(path) {
         return None;
     }
     if let Some(path) = deleted(path) {
         return Some(Code::Deleted(path));
     }
-    let number = |digits: &[u8], base| {
-        std::str::from_utf8(digits).ok().and_then(|text| u64::from_str_radix(text, base).ok())
-    };
-    let colon = device.iter().position(|byte| *byte == b':')?;
-    let half = |digits| u32::try_from(number(digits, 16)?).ok();
+    let (major, minor) = device.split_once(':')?;
     Some(Code::There(Mapped {
-        path: path.to_owned(),
-        major: half(&device[..colon])?,
-        minor: half(&device[colon + 1..])?,
-        inode: number(inode, 10)?,
+        path,
+        major: u32::from_str_radix(major, 16).ok()?,
+        minor: u32::from_str_radix(minor, 16).ok()?,
+        inode: inode.parse().ok()?,
     }))
-}
-
-fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
-    let end = text.iter().position(|byte| *byte == b' ')?;
-    Some((&text[..end], &text[end + 1..]))
 }
 
 /// Memory that looks like a file (shared, of a device, of a just-in-time compiler), and files that
 /// come and go without any package. needrestart(1) leaves out the same.
-fn is_no_package_file(path: &[u8]) -> bool {
-    const BEGINNINGS: [&[u8]; 12] = [
-        b"/memfd:",
-        b"/SYSV",
-        b"/dev/",
-        b"/drm",
-        b"/i915",
-        b"/[aio]",
-        b"/anon_hugepage",
-        b"/proc/",
-        b"/tmp/",
-        b"/var/tmp/",
-        b"/run/",
-        b"/var/run/",
+fn is_no_package_file(path: &str) -> bool {
+    const BEGINNINGS: [&str; 12] = [
+        "/memfd:",
+        "/SYSV",
+        "/dev/",
+        "/drm",
+        "/i915",
+        "/[aio]",
+        "/anon_hugepage",
+        "/proc/",
+        "/tmp/",
+        "/var/tmp/",
+        "/run/",
+        "/var/run/",
     ];
     let path = deleted(path).unwrap_or(path);
-    let name = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-    let digits = |text: &[u8]| !text.is_empty() && text.iter().all(u8::is_ascii_digit);
+    let name = path.rsplit('/').next().unwrap_or_default();
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     BEGINNINGS.iter().any(|beginning| path.starts_with(beginning))
-        || name.starts_with(b"orcexec.")
+        || name.starts_with("orcexec.")
         // A file that never had a name (O_TMPFILE).
-        || name.strip_prefix(b"#").is_some_and(digits)
+        || name.strip_prefix('#').is_some_and(digits)
         // Java Native Access.
-        || name.strip_prefix(b"jna").and_then(|n| n.strip_suffix(b".tmp")).is_some_and(digits)
+        || name.strip_prefix("jna").and_then(|n| n.strip_suffix(".tmp")).is_some_and(digits)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const TEXT: &[u8] = b"\
+    const TEXT: &str = "\
 55d0c0a00000-55d0c0a02000 r--p 00000000 fe:00 261                        /usr/bin/sleep
 55d0c0a02000-55d0c0a06000 r-xp 00002000 fe:00 261                        /usr/bin/sleep
 7f1a00000000-7f1a00155000 r-xp 00028000 103:0a 4660                      /usr/lib/a b/libc.so.6
@@ -116,15 +104,13 @@ mod tests {
     #[test]
     fn only_code_of_files_that_packages_bring_counts() {
         let found: Vec<Code<'_>> = code(TEXT).collect();
-        let there = |path: &[u8], major, minor, inode| {
-            Code::There(Mapped { path: path.to_owned(), major, minor, inode })
-        };
+        let there = |path, major, minor, inode| Code::There(Mapped { path, major, minor, inode });
         assert_eq!(
             found,
             [
-                there(b"/usr/bin/sleep", 0xfe, 0, 261),
-                there(b"/usr/lib/a b/libc.so.6", 0x103, 0xa, 4660),
-                Code::Deleted(b"/usr/lib/libz.so.1"),
+                there("/usr/bin/sleep", 0xfe, 0, 261),
+                there("/usr/lib/a b/libc.so.6", 0x103, 0xa, 4660),
+                Code::Deleted("/usr/lib/libz.so.1"),
             ]
         );
     }
@@ -134,7 +120,7 @@ mod tests {
         for line in
             ["", "x", "a r-xp", "a r-xp 0 zz 1 /x", "a r-xp 0 f:z 1 /x", "a r-xp 0 0:0 x /x"]
         {
-            assert_eq!(code(line.as_bytes()).count(), 0, "{line}");
+            assert_eq!(code(line).count(), 0, "{line}");
         }
     }
 }

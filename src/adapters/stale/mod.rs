@@ -7,7 +7,6 @@ use std::{
     collections::{BTreeMap, HashMap},
     fs::{self, File},
     io::{self, Read},
-    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -85,17 +84,20 @@ pub fn scan(proc: &Path) -> Result<Scan, ScanError> {
     let own = proc.join("self");
     let mut look = Look {
         root: identity(&own.join("root")).map_err(failed(own.join("root")))?,
+        mounts: fs::read_link(own.join("ns/mnt")).map_err(failed(own.join("ns/mnt")))?,
         users: fs::read_link(own.join("ns/user")).map_err(failed(own.join("ns/user")))?,
+        met: Vec::new(),
         same: HashMap::new(),
-        text: Vec::new(),
+        text: vec![0; 64 * 1024],
     };
+    let ourselves = std::process::id();
     let mut scan = Scan::default();
     for entry in fs::read_dir(proc).map_err(failed(proc.to_owned()))? {
         let entry = entry.map_err(failed(proc.to_owned()))?;
         let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        if pid == std::process::id() {
+        if pid == ourselves {
             continue;
         }
         let folder = entry.path();
@@ -136,10 +138,14 @@ enum Found {
 struct Look {
     /// Our own root.
     root: (u64, u64),
+    /// Our own namespace of mounts.
+    mounts: PathBuf,
     /// Our own namespace of users.
     users: PathBuf,
-    /// Whether the file of a path, in a namespace of mounts, is the one that is mapped.
-    same: HashMap<(PathBuf, maps::Mapped), bool>,
+    /// Namespaces of mounts that were met.
+    met: Vec<PathBuf>,
+    /// By namespace and mapped inode: its path, and whether that leads to it.
+    same: HashMap<(usize, u64, u64), (String, bool)>,
     /// Room for the text of `maps`.
     text: Vec<u8>,
 }
@@ -154,9 +160,9 @@ impl Look {
         if identity(&folder.join("root"))? != self.root {
             return Ok(Found::Elsewhere);
         }
-        let deleted = maps::deleted(program.as_os_str().as_bytes());
-        if let Some(deleted) = deleted.filter(|path| !path.starts_with(b"/memfd:")) {
-            return Ok(Found::Stale(text(deleted)));
+        let name = program.to_string_lossy();
+        if let Some(deleted) = maps::deleted(&name).filter(|path| !path.starts_with("/memfd:")) {
+            return Ok(Found::Stale(deleted.to_owned()));
         }
         if let Some(file) = self.mapped(folder)? {
             return Ok(Found::Stale(file));
@@ -166,56 +172,74 @@ impl Look {
 
     /// A mapped file that is not the one of its path any more.
     fn mapped(&mut self, folder: &Path) -> io::Result<Option<String>> {
-        let mut content = std::mem::take(&mut self.text);
-        content.clear();
-        File::open(folder.join("maps"))?.read_to_end(&mut content)?;
+        let mut room = std::mem::take(&mut self.text);
+        let length = read(&folder.join("maps"), &mut room)?;
+        // A path that is no text leads nowhere then: what the kernel says of it still counts.
+        let content = String::from_utf8_lossy(&room[..length]);
         let mut mounts = None;
         let mut last = None;
-        let found = maps::code(&content).find(|mapping| match mapping {
-            maps::Code::Deleted(_) => true,
+        let found = maps::code(&content).find_map(|mapping| match mapping {
+            maps::Code::Deleted(path) => Some(path.to_owned()),
             // A library is often there several times in a row.
-            maps::Code::There(mapped) if last.as_ref() == Some(mapped) => false,
+            maps::Code::There(mapped) if last == Some(mapped) => None,
             maps::Code::There(mapped) => {
-                last = Some(mapped.clone());
-                let mounts = mounts.get_or_insert_with(|| self.mounts(folder));
-                mounts.as_ref().is_some_and(|mounts| !self.is_same(folder, mounts, mapped))
+                last = Some(mapped);
+                let mounts = *mounts.get_or_insert_with(|| self.mounts(folder));
+                let same = mounts.is_none_or(|mounts| self.is_same(folder, mounts, mapped));
+                (!same).then(|| mapped.path.to_owned())
             }
         });
-        let found = found.map(|mapping| match mapping {
-            maps::Code::Deleted(path) => text(path),
-            maps::Code::There(mapped) => text(&mapped.path),
-        });
-        self.text = content;
+        drop(content);
+        self.text = room;
         Ok(found)
     }
 
     /// The process's namespace of mounts, if its paths can be looked up safely: in a namespace of
     /// users that is not ours, anybody can mount what never answers.
-    fn mounts(&self, folder: &Path) -> Option<PathBuf> {
-        let users = fs::read_link(folder.join("ns/user")).ok()?;
-        if users != self.users {
+    fn mounts(&mut self, folder: &Path) -> Option<usize> {
+        let mounts = fs::read_link(folder.join("ns/mnt")).ok()?;
+        // Ours belongs to our namespace of users.
+        if mounts != self.mounts && fs::read_link(folder.join("ns/user")).ok()? != self.users {
             return None;
         }
-        fs::read_link(folder.join("ns/mnt")).ok()
+        let known = self.met.iter().position(|met| *met == mounts);
+        Some(known.unwrap_or_else(|| {
+            self.met.push(mounts);
+            self.met.len() - 1
+        }))
     }
 
     /// Whether the path still leads to the file. One that cannot be looked up is taken for the same,
     /// and so is one on a file system without a device (btrfs, overlays): what `stat` says of those
     /// and what the kernel writes into `maps` are different numbers.
-    fn is_same(&mut self, folder: &Path, mounts: &Path, mapped: &maps::Mapped) -> bool {
+    fn is_same(&mut self, folder: &Path, mounts: usize, mapped: maps::Mapped<'_>) -> bool {
         if mapped.major == 0 {
             return true;
         }
-        let key = (mounts.to_owned(), mapped.clone());
-        if let Some(known) = self.same.get(&key) {
-            return *known;
-        }
-        let path = std::ffi::OsStr::from_bytes(mapped.path.strip_prefix(b"/").unwrap_or_default());
-        let file = identity(&folder.join("root").join(path));
         let device = makedev(mapped.major, mapped.minor);
-        let same = file.map_or(true, |file| file == (device, mapped.inode));
-        self.same.insert(key, same);
+        let key = (mounts, device, mapped.inode);
+        if let Some((_, same)) = self.same.get(&key).filter(|(path, _)| path == mapped.path) {
+            return *same;
+        }
+        let path = folder.join("root").join(mapped.path.trim_start_matches('/'));
+        let same = identity(&path).map_or(true, |file| file == (device, mapped.inode));
+        self.same.insert(key, (mapped.path.to_owned(), same));
         same
+    }
+}
+
+/// Reads a file of the kernel's, whose size nobody knows before, into `room`, which grows as needed.
+fn read(path: &Path, room: &mut Vec<u8>) -> io::Result<usize> {
+    let mut file = File::open(path)?;
+    let mut length = 0;
+    loop {
+        match file.read(&mut room[length..])? {
+            0 => return Ok(length),
+            more => length += more,
+        }
+        if length == room.len() {
+            room.resize(2 * length, 0);
+        }
     }
 }
 
@@ -228,8 +252,4 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
 fn look_up(path: &Path, what: StatxFlags) -> io::Result<Statx> {
     let flags = AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
     Ok(statx(CWD, path, flags, what)?)
-}
-
-fn text(path: &[u8]) -> String {
-    String::from_utf8_lossy(path).into_owned()
 }

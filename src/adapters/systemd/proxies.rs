@@ -50,6 +50,7 @@ pub trait Manager {
     default_service = "org.freedesktop.systemd1"
 )]
 pub trait Look {
+    fn get(&self, interface_name: &str, property: &str) -> zbus::Result<OwnedVariant>;
     fn get_all(&self, interface_name: &str) -> zbus::Result<HashMap<String, OwnedVariant>>;
 }
 

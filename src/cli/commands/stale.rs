@@ -1,6 +1,6 @@
 //! `stale`: what runs on old files, seen without the agent.
 
-use std::path::Path;
+use std::{collections::BTreeSet, path::Path};
 
 use super::{print, print_json};
 use crate::{
@@ -16,6 +16,13 @@ use crate::{
     core::stale::{Mode, Rules},
     observe::logging::chain,
 };
+
+pub fn names() -> Result<u8, CliError> {
+    let scan = stale::scan(Path::new("/proc"));
+    let scan = scan.map_err(|error| CliError::Failed(chain(&error)))?;
+    let units: BTreeSet<String> = scan.stale.into_iter().filter_map(|found| found.unit).collect();
+    print(&units.into_iter().map(|unit| unit + "\n").collect::<String>())
+}
 
 pub async fn stale(json: bool) -> Result<u8, CliError> {
     let loaded = config::load(Path::new("/"));
