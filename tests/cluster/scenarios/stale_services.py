@@ -51,6 +51,7 @@ def scenario(lab: Lab) -> None:
     assert [agent] != node.processes("lockkeeperd.service"), "the agent was not restarted"
     assert node.script("readlink /proc/1/exe").strip() == PROGRAMS.split()[0], "systemd is the old one"
     assert "lab-never.service" in words(said["stale-left"]), said
+    assert "reboot-unknown" not in said, said
     assert "stale-reboot" not in said and "stale-restart" not in said, said
     lab.say(f"restarted: {said['restarted']}")
     stale = json.loads(node.rebootctl("stale", "--json").stdout)
