@@ -14,6 +14,8 @@ pub async fn refresh(layout: &Layout) -> Result<(), AptError> {
     let update = apt_get::with_our_lists(layout, "apt-get")
         // Lists are kept compressed: a tenth of the space.
         .args(["-o", "Acquire::GzipIndexes=true"])
+        // Nothing is resolved yet: what follows reads the lists for itself.
+        .args(["-o", "pkgCacheFile::Generate=false"])
         .args(["-q", "--error-on=any", "update"]);
     let done = update.finish().await?;
     if done.status.success() {
