@@ -291,3 +291,13 @@ async fn a_job_that_does_not_end_in_time_is_late() {
     assert_eq!(ends["slow.service"], Started::Late);
     assert_eq!(ends["good.service"], Started::Done);
 }
+
+#[tokio::test]
+async fn a_unit_that_systemd_does_not_know_is_no_failure_and_a_missing_systemd_is() {
+    let bus = Bus::start();
+    let systemd = Systemd::new(bus.connect().await);
+    let names = ["gone.service".to_owned()];
+    assert!(systemd.facts(&names).await.is_err());
+    let _manager = fakes::Systemd::default().serve(bus.connect().await).await;
+    assert!(systemd.facts(&names).await.unwrap().is_empty());
+}

@@ -355,6 +355,7 @@ fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::stale::StaleUnit;
     use crate::dbus::agent::{HolderDoc, LockError};
 
     fn at(text: &str) -> Timestamp {
@@ -415,6 +416,34 @@ mod tests {
         let error = LockError { text: "refused".to_owned(), since: None };
         let never = LockDoc { error: Some(error), ..LockDoc::default() };
         assert!(lock(&never, at("2026-11-23T10:03:00Z")).starts_with("Available: unknown\n"));
+    }
+
+    #[test]
+    fn what_runs_on_old_files_is_one_line_a_unit_with_what_it_needs() {
+        let unit = |name: &str, fate, files: &[&str], why: &str| StaleUnit {
+            name: name.to_owned(),
+            processes: vec![7; files.len()],
+            files: files.iter().map(|file| (*file).to_owned()).collect(),
+            fate,
+            why: why.to_owned(),
+        };
+        let units = vec![
+            unit("dbus.service", Fate::Reboot, &["/lib/a"], "everybody is on it"),
+            unit("init.scope", Fate::Reexecute, &["/lib/a"], ""),
+            unit("web.service", Fate::Restart, &["/lib/a", "/lib/b"], ""),
+        ];
+        let report = Report { units, elsewhere: 3, hidden: 1, ..Report::default() };
+        assert_eq!(
+            stale(&report),
+            "UNIT          PROCESSES  NEEDS         OLD FILE     WHY\n\
+             dbus.service  1          reboot        /lib/a       everybody is on it\n\
+             init.scope    1          execute anew  /lib/a\n\
+             web.service   2          restart       /lib/a (+1)\n\
+             3 process(es) of containers were left out\n\
+             1 process(es) cannot be looked at: ask as root\n"
+        );
+        let nothing = stale(&Report::default());
+        assert_eq!(nothing, "nothing runs on files that were deleted or replaced\n");
     }
 
     #[test]

@@ -85,10 +85,25 @@ impl Systemd {
         Ok(units)
     }
 
-    /// What decides whether each of `names` can be restarted, by name.
+    /// What decides whether each of `names` can be restarted, by name; without those that systemd says
+    /// nothing of.
     pub async fn facts(&self, names: &[String]) -> Result<BTreeMap<String, Facts>, SystemdError> {
         // All at once: waiting for each answer in turn takes longer than systemd does.
-        try_join_all(names.iter().map(|name| self.facts_of(name))).await.map(BTreeMap::from_iter)
+        let all = try_join_all(names.iter().map(|name| self.facts_if_known(name))).await?;
+        Ok(all.into_iter().flatten().collect())
+    }
+
+    /// One unit may be gone by now; that must not hide the others.
+    async fn facts_if_known(&self, name: &str) -> Result<Option<(String, Facts)>, SystemdError> {
+        match self.facts_of(name).await {
+            Err(SystemdError::Call { call, source: zbus::Error::MethodError(error, ..) })
+                if is_about_the_unit(&error) =>
+            {
+                tracing::debug!("{call} failed: {error}");
+                Ok(None)
+            }
+            other => other.map(Some),
+        }
     }
 
     async fn facts_of(&self, name: &str) -> Result<(String, Facts), SystemdError> {
@@ -116,6 +131,12 @@ impl Systemd {
         units.retain(|_, unit| unit.is_workload());
         Ok(units.into_iter().map(|(name, unit)| (name, unit.restarts)).collect())
     }
+}
+
+/// systemd's own errors, and those of a unit that has no object, or whose name is none.
+fn is_about_the_unit(error: &str) -> bool {
+    error.starts_with("org.freedesktop.systemd1.")
+        || matches!(error.rsplit('.').next(), Some("UnknownObject" | "InvalidArgs"))
 }
 
 /// All properties of one unit, as they were in one moment.
