@@ -106,7 +106,7 @@ def scenario(lab: Lab) -> None:
     case = Case(lab, node)
     case.configure("off")
     for story in (
-        held, denied, not_an_origin, phased, conflicting, conffile_changed, missing, corrupted, expired,
+        held, denied, not_an_origin, conflicting, conffile_changed, missing, corrupted, expired,
         hung_up_on, locked, full_at_unpack, failing_postinst, failing_prerm,
     ):
         story(case)
@@ -145,17 +145,6 @@ def not_an_origin(case: Case) -> None:
     assert case.kept() == {"lab-a": "origin", "lab-b": "origin"}, case.kept()
     case.unchanged()
     case.configure(origins='["o=Lab,n=lab"]')
-    case.updated()
-    case.configure()
-
-
-def phased(case: Case) -> None:
-    """An update that is given to nobody yet."""
-    case.offer(fields="Phased-Update-Percentage: 0\n")
-    case.check()
-    until("lab-a alone is updated", lambda: on(case.node, case.next, ["lab-a"]) and case.node.phase() == "steady", 60)
-    assert case.kept() == {"lab-b": "phased"}, case.kept()
-    case.configure(more='phased = "ignore"')
     case.updated()
     case.configure()
 
