@@ -157,6 +157,19 @@ async fn what_apt_cannot_take_is_kept_back_with_its_reason() {
 }
 
 #[tokio::test]
+async fn two_updates_of_which_one_would_remove_the_other_are_both_kept_back() {
+    let names = ["one", "two"];
+    let archive = Archive::with(&names.map(|name| Package::new(name, "1")));
+    let system = System::with(&archive, &names);
+    archive
+        .publish(&[Package::new("one", "2"), Package::new("two", "2").field("Conflicts", "one")]);
+    let report = found(&system, |_| {}).await;
+    assert_eq!(planned(&report), Vec::<String>::new());
+    assert_eq!(kept(&report), ["one 1 2 removes", "two 1 2 removes"]);
+    assert_eq!(report.kept_back[0].why.text, "another update would have it removed");
+}
+
+#[tokio::test]
 async fn names_can_be_denied_or_alone_allowed_and_what_needs_them_stays() {
     let (_archive, system) = entangled();
     let report = found(&system, |packages| packages.deny = vec!["li*".to_owned()]).await;

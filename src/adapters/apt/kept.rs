@@ -91,24 +91,7 @@ async fn by_apt(
         let text = "the update is phased, and this machine's turn has not come";
         Objection::new("phased", text)
     };
-    let entry = |have: &Installed| {
-        let why = if held.contains(&full(have)) {
-            Objection::new("held", "it is on hold (apt-mark unhold lifts that)")
-        } else if deferred(have) {
-            phase()
-        } else {
-            let installs = whole.iter().flat_map(|whole| &whole.installs);
-            let possible = installs.clone().any(|p| p.name == have.name && p.arch == have.arch);
-            let removes = whole.as_ref().map(|whole| whole.removes.join(", ")).unwrap_or_default();
-            match (possible, removes.is_empty()) {
-                (true, false) => {
-                    Objection::new("removes", format!("it would have {removes} removed"))
-                }
-                // Nothing else than its phase keeps it back: apt before 2.7 does not say so.
-                (true, true) => phase(),
-                (false, _) => Objection::new("unmet", "what it depends on cannot be had"),
-            }
-        };
+    let left = |have: &Installed, why| {
         let candidate = known.candidate(&have.name, &have.arch).unwrap_or_default().to_owned();
         let kept = KeptBack {
             name: have.name.clone(),
@@ -118,6 +101,33 @@ async fn by_apt(
             why,
         };
         ((have.name.clone(), have.arch.clone()), kept)
+    };
+    let entry = |have: &Installed| {
+        let why = if held.contains(&full(have)) {
+            Objection::new("held", "it is on hold (apt-mark unhold lifts that)")
+        } else if deferred(have) {
+            phase()
+        } else {
+            let installs = whole.iter().flat_map(|whole| &whole.installs);
+            let possible = installs.clone().any(|p| p.name == have.name && p.arch == have.arch);
+            let removes = whole.as_ref().map(|whole| whole.removes.join(", ")).unwrap_or_default();
+            let goes = whole.iter().flat_map(|whole| &whole.removes).any(|name| is(have, name));
+            if goes {
+                return left(
+                    have,
+                    Objection::new("removes", "another update would have it removed"),
+                );
+            }
+            match (possible, removes.is_empty()) {
+                (true, false) => {
+                    Objection::new("removes", format!("it would have {removes} removed"))
+                }
+                // Nothing else than its phase keeps it back: apt before 2.7 does not say so.
+                (true, true) => phase(),
+                (false, _) => Objection::new("unmet", "what it depends on cannot be had"),
+            }
+        };
+        left(have, why)
     };
     Ok(have.into_iter().map(entry).collect())
 }

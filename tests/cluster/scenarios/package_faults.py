@@ -151,11 +151,11 @@ def not_an_origin(case: Case) -> None:
 
 def conflicting(case: Case) -> None:
     """An update that would have another package removed is kept back, and nothing is removed."""
-    case.offer(fields="Conflicts: lab-a\n")
+    case.lab.repo.custom("lab-b", case.next, fields="Conflicts: lab-a\n")
+    case.lab.repo.publish()
     case.check()
-    until("lab-a alone is updated", lambda: on(case.node, case.next, ["lab-a"]) and case.node.phase() == "steady", 60)
     assert case.kept() == {"lab-b": "removes"}, case.kept()
-    case.number += 1
+    case.unchanged()
     case.offer()
     case.updated()
 
