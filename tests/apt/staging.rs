@@ -166,8 +166,9 @@ async fn a_file_system_that_is_too_small_is_refused_before_the_download() {
     let layout = system.state_at(tmpfs.0.path());
     let plan = check(&layout).await.unwrap().plan.unwrap();
     let error = stage(&layout, &plan.id, WithoutWayBack::Allow).await.unwrap_err();
-    let AptError::Space { mount, need, free } = &error else { panic!("{error:?}") };
+    let AptError::Space { mount, need, free, old_kernels } = &error else { panic!("{error:?}") };
     assert_eq!(mount, tmpfs.0.path());
+    assert!(old_kernels.is_empty());
     // The earlier version is to be secured, too.
     let earlier = fs::metadata(archive.path().join("large_1.0_all.deb")).unwrap().len();
     let bytes = plan.download_bytes() + earlier;
@@ -189,4 +190,29 @@ async fn a_file_system_that_runs_full_on_the_way_is_named_and_cleaned_up() {
     let expected = format!("the file system {} is full", tmpfs.0.path().display());
     assert_eq!(error.to_string(), expected);
     assert_eq!(files(&layout.plan(&plan.id)), ["plan.json"]);
+}
+
+#[tokio::test]
+async fn a_boot_that_is_full_is_refused_with_the_kernels_that_could_go() {
+    let kernel = |number: u32| Package::new(&format!("linux-image-6.1.0-{number}-lab"), "1");
+    let meta = |number: u32| {
+        let needs = format!("linux-image-6.1.0-{number}-lab");
+        Package::new("linux-image-lab", &number.to_string()).field("Depends", &needs)
+    };
+    let archive = Archive::with(&[kernel(1), kernel(2), meta(1)]);
+    let system = System::with(&archive, &["linux-image-lab", "linux-image-6.1.0-2-lab"]);
+    archive.publish(&[meta(2)]);
+    system.apt(&["update"]);
+    system.apt(&["install", "linux-image-lab"]);
+    archive.publish(&[kernel(3), meta(3)]);
+    let plan = plan(&system).await;
+    // A kernel of a size that there is room for nowhere.
+    let boot = system.root().join("boot/vmlinuz-6.1.0-2-lab");
+    fs::File::create(boot).unwrap().set_len(1 << 50).unwrap();
+    let refused = stage(&system.layout, &plan.id, WithoutWayBack::Allow).await;
+    let error = refused.unwrap_err();
+    let AptError::Space { old_kernels, .. } = &error else { panic!("{error:?}") };
+    assert_eq!(old_kernels, &["linux-image-6.1.0-1-lab"]);
+    let hint = "; `apt-get autoremove` would remove linux-image-6.1.0-1-lab";
+    assert!(error.to_string().ends_with(hint), "{error}");
 }

@@ -68,7 +68,8 @@ pub enum AptError {
     Busy(PlanId),
     /// A file system is too small for the plan.
     #[error(
-        "not enough free space on {mount}: {need} bytes are needed, {free} are free ({short} short)",
+        "not enough free space on {mount}: {need} bytes are needed, {free} are free ({short} short){}",
+        autoremovable(.old_kernels),
         short = .need.saturating_sub(*.free)
     )]
     Space {
@@ -78,6 +79,8 @@ pub enum AptError {
         need: u64,
         /// Bytes free.
         free: u64,
+        /// Kernels that are needed no more, where that would make room.
+        old_kernels: Vec<String>,
     },
     /// A file system ran full on the way.
     #[error("the file system {mount} is full")]
@@ -101,6 +104,13 @@ pub enum AptError {
     /// A program could not be run, or said no.
     #[error(transparent)]
     Command(#[from] CommandError),
+}
+
+fn autoremovable(kernels: &[String]) -> String {
+    if kernels.is_empty() {
+        return String::new();
+    }
+    format!("; `apt-get autoremove` would remove {}", kernels.join(", "))
 }
 
 impl AptError {
