@@ -82,6 +82,21 @@ impl Command {
         self
     }
 
+    /// Starts it, and lets `next` read what it prints. How it ends is not seen: `next` is the one to
+    /// notice that something is missing.
+    pub fn pipe(mut self, mut next: Self) -> Result<Self, CommandError> {
+        let start = |source| CommandError::Start { program: self.program.clone(), source };
+        self.inner.stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = self.inner.spawn().map_err(start)?;
+        let output = child.stdout.take().map(TryInto::<Stdio>::try_into);
+        if let Some(output) = output {
+            next.inner.stdin(output.map_err(start)?);
+        }
+        // When its reader is gone, so is it.
+        tokio::spawn(async move { child.wait().await });
+        Ok(next)
+    }
+
     /// Runs it to its end and returns what it printed.
     pub async fn output(self) -> Result<String, CommandError> {
         let program = self.program.clone();

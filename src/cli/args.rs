@@ -36,6 +36,9 @@ pub enum Command {
     },
     /// What is staged, what is kept back and why, as the last check found it.
     Plan {
+        /// What is new in the staged packages since the versions installed, or in this one.
+        #[arg(long, value_name = "PACKAGE", num_args = 0..=1, default_missing_value = "")]
+        changelog: Option<String>,
         /// Print JSON.
         #[arg(long)]
         json: bool,

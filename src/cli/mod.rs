@@ -4,6 +4,7 @@ pub mod args;
 mod commands;
 pub mod config;
 pub mod error;
+pub mod plans;
 pub mod render;
 pub mod windows;
 

@@ -7,16 +7,14 @@ use jiff::Timestamp;
 use crate::{
     adapters::slots::NodeRecord,
     core::{
-        choice::KeptBack,
         doctor::{Finding, Severity},
         explain::Explanation,
         history::Entry,
-        plan::Plan,
         progress::Progress,
         stale::{Fate, Report},
         verdict::Verdict,
     },
-    dbus::agent::{LockDoc, QueuedDoc, StatusDoc, SupplyDoc},
+    dbus::agent::{LockDoc, QueuedDoc, StatusDoc},
 };
 
 /// `locksmithctl status`, byte for byte.
@@ -215,37 +213,6 @@ pub fn stale(report: &Report) -> String {
     text
 }
 
-/// `check`.
-#[must_use]
-pub fn supply(doc: &SupplyDoc, now: Timestamp) -> String {
-    let mut text = match (&doc.staged, &doc.problem) {
-        (Some(plan), _) => self::plan(plan),
-        (None, None) => "nothing to install\n".to_owned(),
-        (None, Some(_)) => String::new(),
-    };
-    text.push_str(&kept_back(&doc.kept_back));
-    for also in &doc.also {
-        let _ = writeln!(text, "note: {}: {}", also.code, line(also, now));
-    }
-    text
-}
-
-fn plan(plan: &Plan) -> String {
-    let rows = plan.packages.iter().map(|p| {
-        let installed = p.from.as_deref().unwrap_or("-");
-        let why = p.why().word();
-        [p.name.as_str(), installed, &p.to, why, &size(p.size), &p.origin].map(str::to_owned)
-    });
-    let mut text = table(["PACKAGE", "INSTALLED", "STAGED", "WHY", "SIZE", "ORIGIN"], rows);
-    let (id, count, bytes) = (plan.id.short(), plan.packages.len(), size(plan.download_bytes()));
-    let _ = writeln!(text, "\nstaged {id}: {count} package(s), {bytes}");
-    let reboot = plan.reboot_expected();
-    if !reboot.is_empty() {
-        let _ = writeln!(text, "a reboot is to be expected because of {}", reboot.join(", "));
-    }
-    text
-}
-
 /// `[#####---------------]  25 %  installing: Unpacking bash (amd64)`, in at most 79 columns.
 #[must_use]
 pub fn bar(progress: &Progress) -> String {
@@ -254,34 +221,6 @@ pub fn bar(progress: &Progress) -> String {
     let bar = format!("[{}{}]", "#".repeat(full), "-".repeat(20 - full));
     let line = format!("{bar} {percent:>3} %  {doing}: {step}");
     line.chars().filter(|letter| !letter.is_control()).take(79).collect()
-}
-
-/// Bytes, with three digits that matter.
-fn size(bytes: u64) -> String {
-    const UNITS: [&str; 4] = ["B", "kB", "MB", "GB"];
-    let (mut value, mut unit) = (bytes, 0);
-    let mut tenths = 0;
-    while value >= 1000 && unit + 1 < UNITS.len() {
-        tenths = value % 1000 / 100;
-        value /= 1000;
-        unit += 1;
-    }
-    match (unit, value) {
-        (0, _) | (_, 100..) => format!("{value} {}", UNITS[unit]),
-        _ => format!("{value}.{tenths} {}", UNITS[unit]),
-    }
-}
-
-fn kept_back(kept: &[KeptBack]) -> String {
-    if kept.is_empty() {
-        return String::new();
-    }
-    let rows = kept.iter().map(|p| {
-        let installed = p.installed.as_deref().unwrap_or("(new)");
-        [p.name.as_str(), installed, &p.version, &p.why.text].map(str::to_owned)
-    });
-    let table = table(["KEPT BACK", "INSTALLED", "AVAILABLE", "WHY"], rows);
-    format!("\n{table}")
 }
 
 /// `nodes`.
@@ -312,7 +251,7 @@ pub fn doctor(findings: &[Finding]) -> String {
     text
 }
 
-fn line(verdict: &Verdict, now: Timestamp) -> String {
+pub(super) fn line(verdict: &Verdict, now: Timestamp) -> String {
     match verdict.since {
         Some(at) => format!("{} (since {})", verdict.text, ago(at, now)),
         None => verdict.text.clone(),
@@ -338,7 +277,10 @@ pub fn ago(at: Timestamp, now: Timestamp) -> String {
 }
 
 /// Left-aligned columns, two spaces apart, no trailing blanks.
-fn table<const N: usize>(head: [&str; N], rows: impl Iterator<Item = [String; N]>) -> String {
+pub(super) fn table<const N: usize>(
+    head: [&str; N],
+    rows: impl Iterator<Item = [String; N]>,
+) -> String {
     let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned)).chain(rows).collect();
     let width =
         |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);

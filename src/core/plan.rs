@@ -132,7 +132,8 @@ impl PackageChange {
 
     /// Whether what it replaces is in use until a reboot: a kernel, microcode, or a part of what
     /// every process is made of. A forecast for people; after the update evidence decides.
-    fn asks_for_reboot(&self) -> bool {
+    #[must_use]
+    pub fn asks_for_reboot(&self) -> bool {
         let name = self.name.as_str();
         let kernel = name.strip_prefix("linux-image-");
         kernel.is_some_and(|rest| rest.contains(|c: char| c.is_ascii_digit()))

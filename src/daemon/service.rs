@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::sync::{mpsc::UnboundedSender, oneshot, watch};
 use tracing::debug;
-use zbus::{fdo, object_server::SignalEmitter};
+use zbus::{Connection, fdo, object_server::SignalEmitter};
 
 use super::{
     driver::{Input, now},
@@ -12,8 +12,12 @@ use super::{
 };
 use crate::{
     adapters::slots::{NodeRecord, SlotStore, StoreError},
-    core::{change::Change, event::Ask, progress::Progress},
-    dbus::{AGENT_PATH, agent::LockDoc},
+    core::{change::Change, event::Ask, plan::PlanId, progress::Progress},
+    dbus::{
+        AGENT_PATH,
+        agent::LockDoc,
+        executor::{ExecutorProxy, PlanDetails},
+    },
     observe::logging::chain,
 };
 
@@ -78,6 +82,15 @@ impl StatusInterface {
     async fn nodes(&self) -> fdo::Result<String> {
         let store = self.snapshots.borrow().store.clone();
         json(&store.nodes().await.map_err(|error| store_failed(&error))?)
+    }
+
+    async fn details(&self, #[zbus(connection)] bus: &Connection) -> fdo::Result<String> {
+        let Some(plan) = staged(&self.snapshots) else { return json(&None::<PlanDetails>) };
+        match ExecutorProxy::new(bus).await?.describe(plan.as_str()).await {
+            // It has gone meanwhile.
+            Err(error) if is_unknown(&error) => json(&None::<PlanDetails>),
+            answer => answer.map_err(|error| failed(chain(&error))),
+        }
     }
 
     async fn history(&self, group: &str) -> fdo::Result<String> {
@@ -150,6 +163,16 @@ impl ControlInterface {
         }
     }
 
+    async fn changelogs(
+        &self,
+        package: &str,
+        #[zbus(connection)] bus: &Connection,
+    ) -> fdo::Result<String> {
+        let plan = staged(&self.snapshots).ok_or_else(|| failed("nothing is staged"))?;
+        let answer = ExecutorProxy::new(bus).await?.changelogs(plan.as_str(), package).await;
+        answer.map_err(|error| failed(chain(&error)))
+    }
+
     async fn reboot(&self, now: bool) -> fdo::Result<()> {
         self.ask(Ask::Reboot { now }).await
     }
@@ -169,6 +192,14 @@ impl ControlInterface {
             .map(|view| LockDoc::of(&group, &view, Some(now().wall), |_| String::new()));
         json(&documents)
     }
+}
+
+fn staged(snapshots: &watch::Receiver<Snapshot>) -> Option<PlanId> {
+    snapshots.borrow().state.staged.as_ref().map(|staged| staged.plan.id.clone())
+}
+
+fn is_unknown(error: &zbus::Error) -> bool {
+    matches!(error, zbus::Error::MethodError(name, ..) if name.ends_with(".UnknownPlan"))
 }
 
 /// The store in force, and the group that is meant: an empty name is the first of this node's.

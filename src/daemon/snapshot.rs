@@ -108,6 +108,7 @@ impl Snapshot {
             kept_back: self.state.supply.kept_back.clone(),
             problem: self.state.supply.problem.clone(),
             also: self.explanation.also.clone(),
+            details: None,
         }
     }
 

@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::executor::PlanDetails;
 use crate::core::{
     choice::KeptBack,
     plan::Plan,
@@ -136,6 +137,9 @@ pub struct SupplyDoc {
     pub problem: Option<Verdict>,
     /// A denied plan was offered, a reboot cannot be told, …
     pub also: Vec<Verdict>,
+    /// More about what is staged; filled in by `rebootctl`.
+    #[serde(default)]
+    pub details: Option<PlanDetails>,
 }
 
 impl LockDoc {
@@ -193,6 +197,8 @@ pub trait Status {
     fn status(&self) -> zbus::Result<String>;
     /// An [`Explanation`](crate::core::explain::Explanation) as JSON.
     fn explain(&self) -> zbus::Result<String>;
+    /// More about the plan that is staged: a [`PlanDetails`] as JSON, or null.
+    fn details(&self) -> zbus::Result<String>;
     /// How far staging or installing has come: a [`Progress`] as JSON, or null. Cheap to ask.
     fn progress(&self) -> zbus::Result<String>;
     /// It has come further; at most once a second. `doing` is empty when the work has ended.
@@ -212,6 +218,9 @@ pub trait Status {
     default_path = "/org/lockkeeper1"
 )]
 pub trait Control {
+    /// What is new in a package of the staged plan (empty: in all of them): a JSON list of
+    /// [`Changelog`](super::executor::Changelog).
+    fn changelogs(&self, package: &str) -> zbus::Result<String>;
     /// Checks, and stages what is found; answers when that is done: a [`SupplyDoc`] as JSON.
     fn check(&self) -> zbus::Result<String>;
     /// Asks for a reboot; `now`: outside the windows too.

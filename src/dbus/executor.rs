@@ -5,7 +5,12 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::core::{choice::KeptBack, health::Evidence, plan::Plan, stale::Report};
+use crate::core::{
+    choice::KeptBack,
+    health::Evidence,
+    plan::{Plan, PlanId},
+    stale::Report,
+};
 
 /// Answer of `Check`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +26,64 @@ pub struct CheckReport {
     /// What uses files that were replaced; `None` when that could not be seen.
     #[serde(default)]
     pub stale: Option<Report>,
+}
+
+/// Answer of `Describe`: what the staging of a plan has found out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanDetails {
+    /// Which plan.
+    pub id: PlanId,
+    /// Each of its packages, in its order.
+    pub packages: Vec<PackageDetails>,
+    /// Those there is no way back from: package, version and why.
+    pub without_way_back: Vec<String>,
+}
+
+/// What is known of a package of a staged plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageDetails {
+    /// Binary package name, without architecture.
+    pub name: String,
+    /// Debian architecture.
+    pub arch: String,
+    /// Why it is in the plan ([`Why::word`](crate::core::plan::Why::word)).
+    pub why: String,
+    /// What in the plan needs or recommends it, if it was not installed.
+    pub needed_by: Vec<String>,
+    /// What it replaces is in use until a reboot.
+    pub asks_for_reboot: bool,
+    /// How it would be gone back from; `None` when that is not known (any more).
+    pub way_back: Option<Back>,
+}
+
+/// How a package would be gone back from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "by")]
+pub enum Back {
+    /// It is removed: it was not there.
+    Remove,
+    /// The archive's own package.
+    Archive,
+    /// A package made of what was installed.
+    Repacked,
+    /// There is no way.
+    Missing {
+        /// Why not.
+        why: String,
+    },
+}
+
+/// An answer of `Changelogs`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changelog {
+    /// Binary package name, without architecture.
+    pub name: String,
+    /// Debian architecture.
+    pub arch: String,
+    /// The most urgent of its entries (`low` to `critical`).
+    pub urgency: Option<String>,
+    /// What is new since the version installed; `None` when nobody has it.
+    pub text: Option<String>,
 }
 
 /// Answer of `Apply`.
@@ -84,6 +147,10 @@ pub trait Executor {
     /// Refreshes private package lists and says what to install: a [`CheckReport`]. `verified`: what
     /// the canary group allows, a [`Ripe`](crate::core::canary::Ripe); empty where none is followed.
     fn check(&self, verified: &str) -> zbus::Result<String>;
+    /// What the staging of a plan has found out: a [`PlanDetails`].
+    fn describe(&self, plan: &str) -> zbus::Result<String>;
+    /// What is new in a package of a plan (empty: in all of them): a JSON list of [`Changelog`].
+    fn changelogs(&self, plan: &str, package: &str) -> zbus::Result<String>;
     /// Downloads, verifies and publishes the stage of a plan that `Check` has answered. Idempotent.
     fn stage(&self, plan: &str) -> zbus::Result<()>;
     /// How far work on a plan has come: a [`Progress`](crate::core::progress::Progress), or null.

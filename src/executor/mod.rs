@@ -23,6 +23,7 @@ use crate::{
 pub mod apply;
 pub mod check;
 pub mod confirm;
+pub mod describe;
 pub mod evidence;
 pub mod reboot;
 pub mod record;

@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use zbus::{Connection, fdo, message::Header, proxy::CacheProperties};
 
 use super::{
-    Context, Rules, apply, check, confirm, evidence, reboot, record, restore,
+    Context, Rules, apply, check, confirm, describe, evidence, reboot, record, restore,
     run::{self, Run},
     stage, stale, undo, verify,
 };
@@ -228,6 +228,28 @@ impl Executor {
         report.reboot = evidence::combine([report.reboot, stale::evidence(&stale)]);
         report.stale = stale.ok();
         json(&report)
+    }
+
+    async fn describe(
+        &self,
+        plan: &str,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _call = self.admit(bus, &header).await?;
+        json(&packages(describe::describe(&self.context.layout, &plan_id(plan)?))?)
+    }
+
+    async fn changelogs(
+        &self,
+        plan: &str,
+        package: &str,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _call = self.admit(bus, &header).await?;
+        let plan = plan_id(plan)?;
+        json(&packages(describe::changelogs(&self.context.layout, &plan, package).await)?)
     }
 
     async fn stage(

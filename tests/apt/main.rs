@@ -9,6 +9,7 @@ mod applying;
 mod archive;
 mod checks;
 mod choosing;
+mod descriptions;
 mod evidence;
 mod hardships;
 mod interruptions;

@@ -142,7 +142,7 @@ async fn a_damaged_way_back_is_refused_with_nothing_changed_and_secured_anew_by_
 }
 
 /// alpha is not wholly there, so that nothing can be put together from it.
-fn without_way_back() -> (Archive, System) {
+pub fn without_way_back() -> (Archive, System) {
     let sick = Package::new("alpha", "1.0").script("postinst", "[ ! -e /sick ]");
     let archive = Archive::with(&[sick, Package::new("beta", "1.0")]);
     let system = System::with(&archive, &["alpha", "beta"]);

@@ -10,6 +10,7 @@
 //! - Exit codes lie (`dpkg --audit`, `apt-get check`); what counts is dpkg's own record afterwards.
 
 pub mod apt_get;
+pub mod changelog;
 pub mod control;
 pub mod durable;
 pub mod error;

@@ -4,7 +4,9 @@
 //! use: what the debs' digests vouch for is all there is to trust.
 
 use std::{
+    collections::BTreeSet,
     fmt::Write,
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -129,6 +131,34 @@ pub async fn build(layout: &Layout, repository: &Repository) -> Result<(), AptEr
     Err(AptError::Said { doing: "reading the stage's index", said })
 }
 
+/// The index of a stage, as it was written last; empty where there is none.
+pub fn index(layout: &Layout, id: &PlanId) -> Result<String, AptError> {
+    let path = layout.plan(id).join("Packages");
+    match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        read => read.map_err(AptError::io("read", path)),
+    }
+}
+
+/// Who in an index needs or recommends a package, or what it provides.
+#[must_use]
+pub fn needed_by(index: &str, name: &str) -> Vec<String> {
+    let is_it = |stanza: &&str| control::field(stanza, "Package") == Some(name);
+    let own = control::stanzas(index).find(is_it);
+    let provided = own.and_then(|stanza| control::field(stanza, "Provides")).unwrap_or_default();
+    let known: Vec<&str> = std::iter::once(name).chain(control::names(provided)).collect();
+    let needs = |stanza: &&str| {
+        ["Pre-Depends", "Depends", "Recommends"].iter().any(|field| {
+            let relation = control::field(stanza, field).unwrap_or_default();
+            control::names(relation).any(|needed| known.contains(&needed))
+        })
+    };
+    let others = control::stanzas(index).filter(|stanza| !is_it(stanza)).filter(needs);
+    let names: BTreeSet<&str> =
+        others.filter_map(|stanza| control::field(stanza, "Package")).collect();
+    names.into_iter().map(str::to_owned).collect()
+}
+
 /// What apt would do with the repository now, without network.
 pub async fn simulate(layout: &Layout, repository: &Repository) -> Result<Simulation, AptError> {
     let simulate = apt_get::with_stage(layout, &repository.dir, "apt-get");
@@ -231,6 +261,17 @@ mod tests {
              \nPackage: a\nPin: version 1\nPin-Priority: 1001\n\
              \nPackage: b:i386\nPin: version 2:1\nPin-Priority: 1001\n"
         );
+    }
+
+    #[test]
+    fn who_needs_a_package_is_named_once_also_through_what_it_provides() {
+        let index = "Package: web\nDepends: libc6 (>= 2), libfoo2 | libfoo1\n\n\
+                     Package: web\nDepends: libfoo2\n\n\
+                     Package: db\nRecommends: foo-engine\n\n\
+                     Package: other\nSuggests: libfoo2\n\n\
+                     Package: libfoo2\nProvides: foo-engine (= 2)\nDepends: libfoo2\n";
+        assert_eq!(needed_by(index, "libfoo2"), ["db", "web"]);
+        assert_eq!(needed_by("", "libfoo2"), Vec::<String>::new());
     }
 
     #[test]

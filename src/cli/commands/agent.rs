@@ -8,9 +8,12 @@ use std::{
 use super::{print, print_json, reach};
 use crate::{
     adapters::clock,
-    cli::{error::CliError, render},
+    cli::{error::CliError, plans, render},
     core::{explain::Explanation, progress::Progress},
-    dbus::agent::{ControlProxy, StatusDoc, StatusProxy, SupplyDoc},
+    dbus::{
+        agent::{ControlProxy, StatusDoc, StatusProxy, SupplyDoc},
+        executor::{Changelog, PlanDetails},
+    },
 };
 
 /// The agent, for everyone.
@@ -36,10 +39,11 @@ pub async fn check(json: bool) -> Result<u8, CliError> {
     };
     clear_line();
     let doc: SupplyDoc = serde_json::from_str(&said)?;
+    let doc = with_details(doc).await;
     if json {
         print_json(&doc)?;
     } else {
-        print(&render::supply(&doc, clock::wall()))?;
+        print(&plans::supply(&doc, clock::wall()))?;
     }
     match doc.problem {
         None => Ok(0),
@@ -50,8 +54,30 @@ pub async fn check(json: bool) -> Result<u8, CliError> {
 pub async fn plan(json: bool) -> Result<u8, CliError> {
     let status = reach::status().await?;
     let StatusDoc { staged, kept_back, also, .. } = status;
-    let doc = SupplyDoc { staged, kept_back, problem: None, also };
-    if json { print_json(&doc) } else { print(&render::supply(&doc, clock::wall())) }
+    let doc = SupplyDoc { staged, kept_back, problem: None, also, details: None };
+    let doc = with_details(doc).await;
+    if json { print_json(&doc) } else { print(&plans::supply(&doc, clock::wall())) }
+}
+
+/// With what is known of the plan besides, if it can be had: the plan is shown all the same.
+async fn with_details(doc: SupplyDoc) -> SupplyDoc {
+    let Some(plan) = &doc.staged else { return doc };
+    let details = async {
+        let said = status_proxy().await?.details().await?;
+        Ok::<Option<PlanDetails>, CliError>(serde_json::from_str(&said)?)
+    };
+    let details = details.await.ok().flatten().filter(|details| details.id == plan.id);
+    SupplyDoc { details, ..doc }
+}
+
+/// What is new in the staged packages, or in `package`.
+pub async fn changelogs(package: &str, json: bool) -> Result<u8, CliError> {
+    let said = control_proxy().await?.changelogs(package).await?;
+    let found: Vec<Changelog> = serde_json::from_str(&said)?;
+    if found.is_empty() {
+        return Err(CliError::Failed(format!("{package} is not staged")));
+    }
+    if json { print_json(&found) } else { print(&plans::changelogs(&found)) }
 }
 
 pub async fn reboot(now: bool) -> Result<u8, CliError> {
