@@ -222,7 +222,7 @@ const WRONGS: [Wrong; 26] = [
         s.put("groups/g/holder/a", "another", 0);
         s.done();
     }),
-    ("hold g twice", |s| {
+    ("holds g twice", |s| {
         s.semaphore("g", |slots| {
             slots.max = 2;
             slots.holders = vec![claim("a", "a"), claim("a", "a")];
