@@ -354,7 +354,7 @@ async fn the_old_api_is_read_as_the_user_that_its_own_authentication_knows() {
     fleet.locksmith("semaphore", &held(1, &[])).await;
     let endpoint = &fleet.etcd.endpoints()[0];
     let root = r#"{"user":"root","password":"right"}"#;
-    let role = r#"{"role":"guest","revoke":{"kv":{"read":["*"],"write":["*"]}}}"#;
+    let role = r#"{"role":"guest","revoke":{"kv":{"read":["/*"],"write":["/*"]}}}"#;
     for (path, body, status) in
         [("users/root", root, "201"), ("enable", "", "200"), ("roles/guest", role, "200")]
     {
