@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::{command::CommandError, migrate::unattended};
-use crate::core::doctor::{Neighbours, Unattended};
+use crate::core::doctor::Neighbours;
 
 /// Looks for them.
 ///
@@ -17,13 +17,9 @@ pub async fn look() -> Result<Neighbours, CommandError> {
             || there("/usr/lib/packagekit/pk-offline-update"),
         ..Neighbours::default()
     };
-    if there("/usr/bin/unattended-upgrade") {
-        let options = unattended::read(None).await?;
-        found.unattended_upgrades = match (options.is_on(), options.reboots()) {
-            (false, _) => Unattended::Nothing,
-            (true, false) => Unattended::Installs,
-            (true, true) => Unattended::Reboots,
-        };
+    let installed = unattended::installed(Path::new("/"));
+    if installed.program {
+        found.unattended_upgrades = unattended::read(None).await?.does(installed);
     }
     Ok(found)
 }

@@ -252,7 +252,7 @@ pub struct UnattendedArgs {
     /// Show what would be done, and change nothing.
     #[arg(long)]
     pub dry_run: bool,
-    /// Tell apt that unattended-upgrades is not to run any more.
+    /// Then put unattended-upgrades out of work, by a file in apt.conf.d that can be removed again.
     #[arg(long)]
     pub switch_over: bool,
     /// Print JSON.

@@ -1,6 +1,7 @@
 //! systemd: units and jobs, logind's inhibitors and reboot, timedated's clock, the boot we are in.
 
 pub mod boot;
+pub mod files;
 pub mod jobs;
 pub mod login;
 pub mod manager;
