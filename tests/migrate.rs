@@ -6,6 +6,8 @@ mod etcd;
 #[path = "support/fenced.rs"]
 #[expect(dead_code, reason = "used in part")]
 mod fenced;
+#[path = "migrate/neighbours.rs"]
+mod neighbours;
 #[path = "migrate/plans.rs"]
 mod plans;
 #[path = "migrate/unattended.rs"]

@@ -154,9 +154,12 @@ pub enum Command {
         /// Print JSON.
         #[arg(long)]
         json: bool,
-        /// Root of the configuration tree.
+        /// Root of the configuration tree, and of the system that is looked at.
         #[arg(long, default_value = "/", hide = true)]
         config_root: PathBuf,
+        /// What apt reads before anything else.
+        #[arg(long, value_name = "FILE", hide = true)]
+        apt_config: Option<PathBuf>,
         /// Which lock (default: this machine's, as configured).
         #[command(flatten)]
         target: Target,

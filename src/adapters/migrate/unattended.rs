@@ -97,6 +97,12 @@ pub async fn switch_over(root: &Path, apt_config: Option<&Path>) -> Result<PathB
     Err(SwitchError::Overruled { path, by })
 }
 
+/// Whether it was put out of work by us.
+#[must_use]
+pub fn is_switched_over(root: &Path) -> bool {
+    root.join(SWITCH).exists()
+}
+
 /// Writes a file for everybody to read, durably, whatever the umask.
 ///
 /// # Errors

@@ -30,7 +30,9 @@ use crate::{
         settings::{Settings, Strategy},
     },
     core::{
-        doctor::{Agent, Facts, Finding, Machine, Mode, Node, Store, examine, in_trouble},
+        doctor::{
+            Agent, Facts, Finding, Machine, Mode, Neighbours, Node, Store, examine, in_trouble,
+        },
         slots::{MEMBERS_GROUP, SlotsView},
     },
     dbus::agent::{StatusDoc, StatusProxy},
@@ -46,12 +48,17 @@ struct Document<'a> {
 }
 
 /// Examines the lock at `target`, or this machine's, whose configuration is under `root`.
-pub async fn doctor(json: bool, target: &Target, root: &Path) -> Result<u8, CliError> {
+pub async fn doctor(
+    json: bool,
+    target: &Target,
+    root: &Path,
+    apt_config: Option<&Path>,
+) -> Result<u8, CliError> {
     let facts = match Reach::of(target) {
         Reach::Store(store) => {
             Facts { machine: None, store: Some(elsewhere(&store, target).await) }
         }
-        Reach::Agent => of_this_machine(root).await,
+        Reach::Agent => of_this_machine(root, apt_config).await,
     };
     let findings = examine(&facts);
     let trouble = in_trouble(&findings);
@@ -75,9 +82,10 @@ async fn elsewhere(store: &SlotStore, target: &Target) -> Store {
     place.facts(store).await
 }
 
-async fn of_this_machine(root: &Path) -> Facts {
+async fn of_this_machine(root: &Path, apt_config: Option<&Path>) -> Facts {
     let settings = config::load(root).map(|loaded| loaded.settings);
-    let machine = machine(&settings).await;
+    let neighbours = neighbours::look(root, apt_config).await.map_err(|error| chain(&error));
+    let machine = machine(&settings, neighbours).await;
     let store = match &settings {
         Ok(settings) if settings.strategy == Strategy::EtcdLock => Some(configured(settings).await),
         Ok(_) | Err(_) => None,
@@ -194,7 +202,10 @@ async fn nodes(store: &SlotStore) -> Result<BTreeMap<String, Node>, String> {
     Ok(records.into_iter().map(node).collect())
 }
 
-async fn machine(settings: &Result<Settings, config::ConfigErrors>) -> Machine {
+async fn machine(
+    settings: &Result<Settings, config::ConfigErrors>,
+    neighbours: Result<Neighbours, String>,
+) -> Machine {
     let mode = match settings {
         Ok(settings) => Ok(match settings.strategy {
             Strategy::Off => Mode::Off,
@@ -203,7 +214,6 @@ async fn machine(settings: &Result<Settings, config::ConfigErrors>) -> Machine {
         }),
         Err(errors) => Err(chain(errors)),
     };
-    let neighbours = neighbours::look().await.map_err(|error| chain(&error));
     let bus = match zbus::Connection::system().await {
         Ok(bus) => bus,
         Err(error) => {

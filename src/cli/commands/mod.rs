@@ -46,8 +46,8 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Queue { json, target } => lock::queue(json, target).await,
         Command::History { json, target } => lock::history(json, target).await,
         Command::Nodes { json, target } => lock::nodes(json, target).await,
-        Command::Doctor { json, config_root, target } => {
-            doctor::doctor(json, &target, &config_root).await
+        Command::Doctor { json, config_root, apt_config, target } => {
+            doctor::doctor(json, &target, &config_root, apt_config.as_deref()).await
         }
         Command::Migrate { from } => migrate::run(&from).await,
         Command::Windows(args) => {

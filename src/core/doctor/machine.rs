@@ -1,12 +1,12 @@
 //! This machine's own part: configuration, agent, clock, and who else updates it.
 
-use super::{Finding, Machine, Mode, Severity, Unattended, note, trouble, warning, well};
+use super::{Finding, Machine, Mode, neighbours, note, trouble, warning, well};
 
 pub(super) fn examine(machine: &Machine) -> Vec<Finding> {
     let findings: Vec<Finding> = [mode(machine), agent(machine), clock(machine)]
         .into_iter()
         .flatten()
-        .chain(neighbours(machine))
+        .chain(neighbours::examine(machine))
         .collect();
     if findings.is_empty() {
         let version = machine.agent.as_ref().map_or("", |agent| &agent.version);
@@ -80,52 +80,10 @@ fn clock(machine: &Machine) -> Option<Finding> {
     }
 }
 
-fn neighbours(machine: &Machine) -> Vec<Finding> {
-    let found = match &machine.neighbours {
-        Ok(found) => found,
-        Err(why) => {
-            let text = format!("whether other programs update this machine cannot be told: {why}");
-            return vec![note("neighbours-unknown", text)];
-        }
-    };
-    let acts = matches!(machine.mode, Ok(Mode::Alone | Mode::Fleet));
-    // While lockkeeper touches nothing it is good that somebody does.
-    let weighed = |finding: Finding| {
-        let severity = if acts { finding.severity } else { Severity::Note };
-        Finding { severity, ..finding }
-    };
-    let mut findings = Vec::new();
-    if found.unattended_upgrades != Unattended::Nothing {
-        let switch = "rebootctl migrate unattended-upgrades --switch-over".to_owned();
-        let finding = if found.unattended_upgrades == Unattended::Reboots && acts {
-            let text = "unattended-upgrades installs updates and reboots beside lockkeeper: without \
-                        a slot, outside the windows, and with no way back";
-            trouble("unattended-upgrades-reboots", text)
-        } else {
-            let text = "unattended-upgrades installs updates beside lockkeeper: without a slot, \
-                        outside the windows, and with no way back";
-            weighed(warning("unattended-upgrades-runs", text))
-        };
-        findings.push(finding.mend([switch]));
-    }
-    if found.cron_apt {
-        let text = "cron-apt is installed; if it is told to upgrade, it does so without a slot";
-        let remove = "apt-get remove cron-apt".to_owned();
-        findings.push(weighed(warning("cron-apt-runs", text)).mend([remove]));
-    }
-    if found.package_kit {
-        let text = "PackageKit installs at a reboot what a user of this machine has asked for \
-                    (system-update.target)";
-        let mask = "systemctl mask packagekit-offline-update.service".to_owned();
-        findings.push(note("package-kit", text).mend([mask]));
-    }
-    findings
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::doctor::{Agent, Neighbours};
+    use crate::core::doctor::{Agent, Neighbours, Severity};
 
     fn good() -> Machine {
         let agent = Agent { version: "0.1.0".to_owned(), config_problem: None };
@@ -137,33 +95,6 @@ mod tests {
         let mut found = examine(machine);
         assert_eq!(found.len(), 1, "{found:?}");
         found.remove(0)
-    }
-
-    #[test]
-    fn who_else_updates_this_machine_is_told_and_weighed_by_what_lockkeeper_does() {
-        let of = |mode, neighbours| {
-            let found = examine(&Machine { mode: Ok(mode), neighbours: Ok(neighbours), ..good() });
-            let found =
-                found.into_iter().filter(|f| !["strategy-off", "no-fleet"].contains(&&*f.code));
-            found.map(|f| (f.code, f.severity)).collect::<Vec<_>>()
-        };
-        let does =
-            |unattended_upgrades| Neighbours { unattended_upgrades, ..Neighbours::default() };
-        let (runs, reboots) = (does(Unattended::Installs), does(Unattended::Reboots));
-        let runs_code = "unattended-upgrades-runs".to_owned();
-        assert_eq!(of(Mode::Fleet, runs), [(runs_code.clone(), Severity::Warning)]);
-        assert_eq!(of(Mode::Off, runs), [(runs_code.clone(), Severity::Note)]);
-        assert_eq!(of(Mode::Off, reboots), [(runs_code, Severity::Note)]);
-        let reboots_code = "unattended-upgrades-reboots".to_owned();
-        assert_eq!(of(Mode::Alone, reboots), [(reboots_code, Severity::Trouble)]);
-        let others = Neighbours { package_kit: true, cron_apt: true, ..Neighbours::default() };
-        let expected = [
-            ("cron-apt-runs".to_owned(), Severity::Warning),
-            ("package-kit".to_owned(), Severity::Note),
-        ];
-        assert_eq!(of(Mode::Fleet, others), expected);
-        let unknown = Machine { neighbours: Err("no apt-config".to_owned()), ..good() };
-        assert_eq!(examine(&unknown)[0].code, "neighbours-unknown");
     }
 
     #[test]

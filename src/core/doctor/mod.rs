@@ -12,6 +12,9 @@ use super::{quorum::Cluster, slots::SlotsView};
 mod etcd;
 mod lock;
 mod machine;
+mod neighbours;
+
+pub use neighbours::{CronApt, Neighbours, PackageKit, Unattended};
 
 /// How bad a finding is; the worst last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -60,29 +63,6 @@ pub struct Machine {
     pub clock: Result<bool, String>,
     /// Other programs here that update or reboot, or why that is not known.
     pub neighbours: Result<Neighbours, String>,
-}
-
-/// What unattended-upgrades does on a machine.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Unattended {
-    /// It is not installed, or told not to run.
-    #[default]
-    Nothing,
-    /// It installs.
-    Installs,
-    /// It installs, and reboots.
-    Reboots,
-}
-
-/// Programs that update a machine by themselves.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Neighbours {
-    /// What unattended-upgrades does here.
-    pub unattended_upgrades: Unattended,
-    /// `PackageKit` installs what a user has asked for at a reboot.
-    pub package_kit: bool,
-    /// cron-apt runs by its own timer.
-    pub cron_apt: bool,
 }
 
 /// The strategy, as far as it matters here.
