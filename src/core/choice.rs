@@ -75,7 +75,7 @@ impl Field {
 }
 
 /// Archives by what they say of themselves: `o=Debian,n=${codename}-security`. Every part must
-/// match; `*` stands for anything.
+/// match; `*` stands for anything, `\\,` for a comma.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pattern(Vec<(Field, String)>);
 
@@ -99,7 +99,10 @@ impl Pattern {
             }
             Ok((field, glob.to_owned()))
         };
-        text.split(',').map(part).collect::<Result<_, _>>().map(Self)
+        // No name has a NUL.
+        let text = text.replace("\\,", "\0");
+        let parts = text.split(',').map(|text| part(&text.replace('\0', ",")));
+        parts.collect::<Result<_, _>>().map(Self)
     }
 
     /// Whether an archive of `distribution` is meant.
@@ -443,6 +446,7 @@ mod tests {
             ("origin=Docker, suite=${codename}", true),
             ("o=Docker,a=${distro_codename},l=Docker*", true),
             ("o=Docker,site=*.example.com", true),
+            ("o=Docker\\,n=bookworm", false),
             ("o=Docker,c=test", false),
             ("o=docker", false),
             ("o=${distro_id}", false),
@@ -451,6 +455,9 @@ mod tests {
             let pattern = Pattern::parse(text).unwrap();
             assert_eq!(pattern.matches(&docker, &debian()), expected, "{text}");
         }
+        let inc = release("Docker, Inc.", "bookworm", "", "");
+        let pattern = Pattern::parse("o=Docker\\, *,a=${codename}").unwrap();
+        assert!(pattern.matches(&inc, &debian()) && !pattern.matches(&docker, &debian()));
         for (text, words) in [
             ("Docker", "has no \"=\""),
             ("", "has no \"=\""),

@@ -30,9 +30,7 @@ pub(super) fn translate(options: &Options, found: &mut Translation) {
 
 /// `origin=Debian,codename=${distro_codename}-updates` → `o=Debian,n=${codename}-updates`
 fn pattern(text: &str) -> Result<String, String> {
-    if text.contains('\\') {
-        return Err("a comma within a value cannot be written here".to_owned());
-    }
+    let text = text.replace("\\,", "\0");
     let part = |part: &str| {
         let (key, value) = part.split_once('=').ok_or("it has a part without \"=\"".to_owned())?;
         let key = match key.trim() {
@@ -44,7 +42,7 @@ fn pattern(text: &str) -> Result<String, String> {
             "site" => "site",
             other => return Err(format!("{other:?} is not known here")),
         };
-        Ok(format!("{key}={}", glob(value.trim())?))
+        Ok(format!("{key}={}", glob(value.trim())?.replace('\0', "\\,")))
     };
     Ok(text.split(',').map(part).collect::<Result<Vec<_>, String>>()?.join(","))
 }
@@ -56,17 +54,16 @@ fn allowed_origin(text: &str) -> Result<String, String> {
     } else {
         text.split_whitespace().collect()
     };
-    match parts[..] {
-        [origin, suite] if !text.contains(['\\', ',']) => {
-            Ok(format!("o={},a={}", glob(origin.trim())?, glob(suite.trim())?))
-        }
-        _ => Err("it is not one origin and one archive that can be written here".to_owned()),
-    }
+    let [origin, suite] = parts[..] else {
+        return Err("it is not one origin and one archive".to_owned());
+    };
+    let value = |text: &str| Ok::<_, String>(glob(text.trim())?.replace(',', "\\,"));
+    Ok(format!("o={},a={}", value(origin)?, value(suite)?))
 }
 
 /// fnmatch(3) with the macros of Python's templates → `*` with ours.
 fn glob(text: &str) -> Result<String, String> {
-    if text.is_empty() || text.contains(['?', '[', '=']) {
+    if text.is_empty() || text.contains(['?', '[', '=', '\\']) {
         return Err(format!("{text:?} cannot be written as a pattern here"));
     }
     let text = text.replace("${distro_codename}", "${codename}");
@@ -91,7 +88,8 @@ mod tests {
             &[
                 "origin=Debian,codename=${distro_codename},label=Debian",
                 "site=*.example.com, o=${distro_id}",
-                "o=Inc\\,Ltd",
+                "origin=Google\\, Inc.,suite=contrib",
+                "o=a\\b",
                 "o=A,n=${distro_release}",
                 "o=$distro_id",
                 "x=A",
@@ -100,16 +98,23 @@ mod tests {
         );
         let allowed = list(
             "Unattended-Upgrade::Allowed-Origins::",
-            &["${distro_id}:${distro_codename}-security", "Debian stable", "a:b:c"],
+            &[
+                "${distro_id}:${distro_codename}-security",
+                "Debian stable",
+                "Inc, Ltd:stable",
+                "a:b:c",
+                "a\\:b:c",
+            ],
         );
         let found = of(&[patterns, allowed].concat());
         assert_eq!(
             found.value("packages.origins"),
             "[\"o=Debian,n=${codename},l=Debian\", \"site=*.example.com,o=${distro_id}\", \
-             \"o=${distro_id},a=${codename}-security\", \"o=Debian,a=stable\"]"
+             'o=Google\\, Inc.,a=contrib', \"o=${distro_id},a=${codename}-security\", \
+             \"o=Debian,a=stable\", 'o=Inc\\, Ltd,a=stable']"
         );
         let left: Vec<_> = found.left.iter().filter(|l| l.option.contains("rigins")).collect();
-        assert_eq!(left.len(), 6, "{left:?}");
+        assert_eq!(left.len(), 7, "{left:?}");
         assert!(left.iter().all(|l| l.why.ends_with("are not updated") && !l.blocks));
     }
 
