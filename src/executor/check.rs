@@ -5,7 +5,7 @@ use std::fs;
 use super::{Rules, evidence};
 use crate::{
     adapters::apt::{
-        AptError, Layout, plans,
+        AptError, Layout, apt_get, plans,
         resolve::{self, Resolved},
         sources,
     },
@@ -27,8 +27,9 @@ pub async fn check(
     let chosen_by = choice(layout, rules, verified)
         .map_err(|said| AptError::Said { doing: "choosing packages", said })?;
     sources::refresh(layout).await?;
-    let Resolved { plan, kept_back } =
-        resolve::resolve(layout, &chosen_by, rules.packages.phased).await?;
+    let resolved = resolve::resolve(layout, &chosen_by, rules.packages.phased).await;
+    apt_get::forget_cache(layout)?;
+    let Resolved { plan, kept_back } = resolved?;
     if let Some(plan) = &plan {
         plans::remember(layout, plan)?;
     }

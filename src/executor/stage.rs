@@ -1,7 +1,7 @@
 //! `Stage`: everything a plan needs, on this disk, verified.
 
 use crate::{
-    adapters::apt::{AptError, Layout, stage as apt},
+    adapters::apt::{AptError, Layout, apt_get, stage as apt},
     config::settings::WithoutWayBack,
     core::plan::PlanId,
 };
@@ -9,5 +9,7 @@ use crate::{
 /// Downloads, verifies and publishes the stage of a plan, and secures the way back from it.
 /// Idempotent.
 pub async fn stage(layout: &Layout, id: &PlanId, policy: WithoutWayBack) -> Result<(), AptError> {
-    apt::stage(layout, id, policy).await
+    let staged = apt::stage(layout, id, policy).await;
+    apt_get::forget_cache(layout)?;
+    staged
 }

@@ -2,7 +2,10 @@
 
 use std::{fs, process::Command};
 
-use lockkeeper::{adapters::apt::plans, dbus::executor::ApplyReport};
+use lockkeeper::{
+    adapters::apt::plans, config::settings::WithoutWayBack, dbus::executor::ApplyReport,
+    executor::stage::stage,
+};
 
 use crate::{
     apply,
@@ -29,6 +32,10 @@ async fn a_check_gives_the_exact_set_with_digests_and_leaves_the_systems_lists_a
     assert_eq!(beta.origin, "Lab:stable");
     assert_eq!(files(&system.root().join("var/lib/apt/lists")), before);
     assert_eq!(plans::load(&system.layout, &plan.id).unwrap(), plan);
+    let layout = &system.layout;
+    assert!(!layout.cache().exists(), "what a check has read is gone with it");
+    stage(layout, &plan.id, WithoutWayBack::Allow).await.unwrap();
+    assert!(!layout.cache().exists(), "what a staging has read is gone with it");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::Layout;
+use super::{AptError, Layout, durable};
 use crate::adapters::command::Command;
 
 /// Seconds apt waits for dpkg's lock; a race only, the long wait is [`super::locks`]'.
@@ -29,7 +29,8 @@ fn apt_program(layout: &Layout, name: &str) -> Command {
 }
 
 /// An apt program that sees the system's sources through our own lists, and takes no lock of the
-/// system's.
+/// system's. What it has read of them is kept for the next call, until [`forget_cache`]: to read them
+/// is most of what such a call costs.
 #[must_use]
 pub fn with_our_lists(layout: &Layout, name: &str) -> Command {
     options(
@@ -37,6 +38,7 @@ pub fn with_our_lists(layout: &Layout, name: &str) -> Command {
         &[
             ("Dir::State::Lists", layout.lists().display().to_string()),
             ("Dir::Cache::Archives", layout.no_archives().display().to_string()),
+            ("Dir::Cache::pkgcache", layout.cache().display().to_string()),
             ("APT::Get::Show-User-Simulation-Note", "false".to_owned()),
             ("APT::Get::AutomaticRemove", "false".to_owned()),
         ],
@@ -97,6 +99,11 @@ pub fn dpkg(layout: &Layout) -> Command {
 #[must_use]
 pub fn dpkg_query(layout: &Layout) -> Command {
     program(layout, "dpkg-query").arg(format!("--admindir={}", layout.at("var/lib/dpkg").display()))
+}
+
+/// Takes the cache of our lists away, when no call follows soon: it is as large as they are.
+pub fn forget_cache(layout: &Layout) -> Result<(), AptError> {
+    durable::remove(&layout.cache())
 }
 
 /// No cache files (they would be the system's, or stale), no translations.

@@ -48,6 +48,12 @@ impl Layout {
         self.state.join("hidden")
     }
 
+    /// What apt has read from the lists, for its next call. It notices itself when it is out of date.
+    #[must_use]
+    pub fn cache(&self) -> PathBuf {
+        self.state.join("pkgcache.bin")
+    }
+
     /// The folder of all plans.
     #[must_use]
     pub fn plans(&self) -> PathBuf {
