@@ -154,6 +154,15 @@ async fn what_apt_cannot_take_is_kept_back_with_its_reason() {
     assert_eq!(kept(&report), expected);
     let tool = &report.kept_back[3].why.text;
     assert_eq!(tool, "it would have old removed");
+    let text = |place: usize| report.kept_back[place].why.text.as_str();
+    // apt names the first thing that it misses.
+    assert!(text(0).starts_with("Depends: lib (>= 2) but 1 "), "{}", text(0));
+    assert!(
+        text(0).ends_with("; of lib, it is on hold (apt-mark unhold lifts that)"),
+        "{}",
+        text(0)
+    );
+    assert_eq!(text(2), "Depends: nowhere but it is not installable");
 }
 
 #[tokio::test]
@@ -180,6 +189,8 @@ async fn names_can_be_denied_or_alone_allowed_and_what_needs_them_stays() {
     };
     assert_eq!(of(&report, "lib"), "lib 1 2 denied");
     assert_eq!(of(&report, "app"), "app 1 2 needs");
+    let app = &report.kept_back[0].why.text;
+    assert_eq!(app, "Depends: lib (>= 2) but 1 is to be installed; of lib, packages.deny names it");
 
     let report = found(&system, |packages| packages.allow = vec!["lib".to_owned()]).await;
     assert_eq!(planned(&report), ["lib 1 2"]);
@@ -203,9 +214,9 @@ async fn new_dependencies_can_be_refused() {
 async fn a_phased_update_waits_for_this_machines_turn_unless_phases_are_ignored() {
     let archive = Archive::with(&[Package::new("alpha", "1")]);
     let system = System::with(&archive, &["alpha"]);
-    // In a chroot, where this may run, apt takes every phase for its own unless it is told.
+    // In a chroot, where these tests may run, apt would take every phase.
     let never = "APT::Get::Never-Include-Phased-Updates \"true\";\n";
-    system.write("etc/apt/apt.conf.d/phases", never);
+    system.write("etc/apt.conf", &(system.read("etc/apt.conf") + never));
     archive.publish(&[Package::new("alpha", "2").field("Phased-Update-Percentage", "0")]);
     let report = found(&system, |_| {}).await;
     assert_eq!(planned(&report), Vec::<String>::new());

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    AptError, Layout,
+    AptError, Layout, alone,
     installed::{self, Installed},
     releases,
     resolve::{Search, simulate},
@@ -42,7 +42,9 @@ pub(super) async fn explain(layout: &Layout, search: &Search) -> Result<Vec<Kept
     if !apts.is_empty() {
         kept.extend(by_apt(layout, search, &apts).await?);
     }
-    Ok(kept.into_values().collect())
+    let mut kept: Vec<KeptBack> = kept.into_values().collect();
+    alone::say_more(layout, &mut kept, !search.refused.is_empty()).await?;
+    Ok(kept)
 }
 
 /// What the rules refused, each package in its newest version.

@@ -9,6 +9,7 @@
 //!   keeps holds and auto marks, and never removes a package.
 //! - Exit codes lie (`dpkg --audit`, `apt-get check`); what counts is dpkg's own record afterwards.
 
+mod alone;
 pub mod apt_get;
 pub mod changelog;
 pub mod control;
