@@ -37,7 +37,7 @@ async fn found(system: &System, change: impl FnOnce(&mut Packages)) -> CheckRepo
 /// A Debian with its release, a security and a foreign archive, each with something newer.
 struct Debian {
     system: System,
-    _archives: [Archive; 3],
+    archives: [Archive; 3],
 }
 
 impl Debian {
@@ -60,7 +60,7 @@ impl Debian {
         system.add("security", &security);
         system.add("foreign", &foreign);
         system.write("etc/os-release", "ID=debian\nVERSION_CODENAME=bookworm\n");
-        Self { system, _archives: [release, security, foreign] }
+        Self { system, archives: [release, security, foreign] }
     }
 
     async fn with(&self, origins: Origins) -> CheckReport {
@@ -127,6 +127,11 @@ async fn an_older_version_is_never_taken_even_when_a_pin_demands_it() {
     let report = debian.with(Origins::All).await;
     assert_eq!(planned(&report), ["base 1.0 1.1", "own 1.0 2.0"]);
     assert_eq!(kept(&report), ["lib 9.0 1.1 downgrade"]);
+    // Nor is a newer one, which the pin is there to keep away.
+    debian.archives[2].publish(&[Package::new("lib", "10.0")]);
+    let report = debian.with(Origins::All).await;
+    assert_eq!(planned(&report), ["base 1.0 1.1", "own 1.0 2.0"]);
+    assert_eq!(kept(&report), ["lib 9.0 10.0 downgrade"]);
 }
 
 /// `app` 2 needs `new` and `lib` 2, `old` conflicts with `tool` 2.

@@ -65,7 +65,7 @@ async fn search(layout: &Layout, rules: &Rules, phased: Phased) -> Result<Search
     let mut search = Search { found: all.clone(), all, refused: BTreeMap::new() };
     let mut hidden = Hidden::default();
     for _ in 0..ROUNDS {
-        let refused = refused(layout, rules, &search.found.installs).await?;
+        let refused = refused(layout, rules, &search).await?;
         if refused.is_empty() {
             return Ok(search);
         }
@@ -84,8 +84,9 @@ async fn search(layout: &Layout, rules: &Rules, phased: Phased) -> Result<Search
 async fn refused(
     layout: &Layout,
     rules: &Rules,
-    installs: &[Install],
+    search: &Search,
 ) -> Result<Vec<(Install, Objection)>, AptError> {
+    let installs = &search.found.installs;
     let known = if rules.ask_for_origins() && !installs.is_empty() {
         let names: BTreeSet<String> =
             installs.iter().map(|p| format!("{}:{}", p.name, p.arch)).collect();
@@ -101,9 +102,12 @@ async fn refused(
             is_new: install.from.is_none(),
             releases: known.releases(&install.name, &install.arch, &install.to),
         };
+        // Who pins a package to an older version does not want a newer one instead.
         let older = || {
             let text = "apt would install an older version";
-            install.is_downgrade().then(|| Objection::new("downgrade", text))
+            let same = |p: &&Install| (&p.name, &p.arch) == (&install.name, &install.arch);
+            let pinned = search.all.installs.iter().find(same).is_some_and(Install::is_downgrade);
+            (pinned || install.is_downgrade()).then(|| Objection::new("downgrade", text))
         };
         rules.objection(candidate).or_else(older).map(|why| (install.clone(), why))
     };
