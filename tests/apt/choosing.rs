@@ -112,7 +112,7 @@ async fn a_pin_of_the_admins_chooses_among_wanted_archives_and_opens_no_other() 
         debian.system.write(file, pin);
         let report = debian.with(Origins::Distribution).await;
         assert_eq!(planned(&report), ["lib 1.0 1.2"], "{file}");
-        assert_eq!(kept(&report), ["own 1.0 2.0 origin"], "{file}");
+        assert_eq!(kept(&report), ["base 1.0 1.1 pinned", "own 1.0 2.0 origin"], "{file}");
         debian.system.write(file, "");
     }
 }
@@ -132,6 +132,30 @@ async fn an_older_version_is_never_taken_even_when_a_pin_demands_it() {
     let report = debian.with(Origins::All).await;
     assert_eq!(planned(&report), ["base 1.0 1.1", "own 1.0 2.0"]);
     assert_eq!(kept(&report), ["lib 9.0 10.0 downgrade"]);
+}
+
+#[tokio::test]
+async fn a_pin_that_lets_an_older_update_in_is_not_in_its_way() {
+    let archive = Archive::with(&[Package::new("alpha", "1"), Package::new("beta", "1")]);
+    let system = System::with(&archive, &["alpha", "beta"]);
+    archive.publish(&["2", "3"].map(|version| Package::new("alpha", version)));
+    archive.publish(&[Package::new("beta", "2")]);
+    let pin = "Package: alpha\nPin: version 3\nPin-Priority: -1\n";
+    system.write("etc/apt/preferences.d/alpha.pref", pin);
+    let report = found(&system, |packages| packages.deny = vec!["beta".to_owned()]).await;
+    assert_eq!(planned(&report), ["alpha 1 2"], "the pin counts beside our own");
+    assert_eq!(kept(&report), ["beta 1 2 denied"]);
+    system.write("etc/apt/preferences.d/alpha.pref", &pin.replace("version 3", "release o=Lab"));
+    let report = found(&system, |_| {}).await;
+    assert_eq!(planned(&report), ["beta 1 2"]);
+    assert_eq!(kept(&report), ["alpha 1 3 pinned"]);
+    // What is said of a whole archive makes its versions no updates.
+    let config = system.read("etc/apt.conf").replace("APT::Default-Release \"stable\";", "");
+    system.write("etc/apt.conf", &config);
+    let pin = "Package: *\nPin: release o=Lab\nPin-Priority: -1\n";
+    system.write("etc/apt/preferences.d/alpha.pref", pin);
+    let report = found(&system, |_| {}).await;
+    assert_eq!((planned(&report), kept(&report)), (Vec::new(), Vec::new()));
 }
 
 /// `app` 2 needs `new` and `lib` 2, `old` conflicts with `tool` 2.

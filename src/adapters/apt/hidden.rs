@@ -71,7 +71,7 @@ pub fn from(layout: &Layout, command: Command) -> Command {
 }
 
 /// Where the system's own preferences are: a file and a folder.
-async fn own(layout: &Layout) -> Result<(PathBuf, PathBuf), AptError> {
+pub(super) async fn own(layout: &Layout) -> Result<(PathBuf, PathBuf), AptError> {
     let shell = apt_get::program(layout, "apt-config")
         .args(["shell", "FILE", "Dir::Etc::Preferences/f", "PARTS", "Dir::Etc::PreferencesParts/d"])
         .output()

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{
     AptError, Layout, alone,
     installed::{self, Installed},
-    releases,
+    pinned, releases,
     resolve::{Search, simulate},
     simulation::Install,
     version,
@@ -41,6 +41,12 @@ pub(super) async fn explain(layout: &Layout, search: &Search) -> Result<Vec<Kept
     let apts: Vec<&String> = search.all.kept.iter().chain(&search.all.deferred).collect();
     if !apts.is_empty() {
         kept.extend(by_apt(layout, search, &apts).await?);
+    }
+    for pinned in pinned::find(layout).await? {
+        let package = (pinned.name.clone(), pinned.arch.clone());
+        if !taken.contains(&package) {
+            kept.entry(package).or_insert(pinned);
+        }
     }
     let mut kept: Vec<KeptBack> = kept.into_values().collect();
     alone::say_more(layout, &mut kept, !search.refused.is_empty()).await?;

@@ -20,6 +20,7 @@ pub mod installed;
 mod kept;
 pub mod layout;
 pub mod locks;
+mod pinned;
 pub mod plans;
 pub mod progress;
 pub mod releases;

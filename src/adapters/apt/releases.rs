@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use super::{AptError, Layout, apt_get, sources};
 use crate::core::choice::Release;
 
+/// The priority of what is installed: archives below it have no updates.
+const INSTALLED: i32 = 100;
+
 /// What is known of some packages.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Known(BTreeMap<String, Package>);
@@ -13,6 +16,8 @@ pub struct Known(BTreeMap<String, Package>);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Package {
     candidate: Option<String>,
+    /// The newest version of the archives with the highest priority, and that priority.
+    best: Option<(i32, String)>,
     /// The archives of each version; dpkg's own record is none.
     versions: BTreeMap<String, Vec<Release>>,
 }
@@ -50,6 +55,12 @@ impl Known {
         self.package(name, arch)?.candidate.as_deref()
     }
 
+    /// The version apt would install without pins on the package itself.
+    #[must_use]
+    pub fn unpinned(&self, name: &str, arch: &str) -> Option<&str> {
+        self.package(name, arch)?.best.as_ref().map(|(_, version)| version.as_str())
+    }
+
     /// apt leaves its own architecture, and `all`, out of a name.
     fn package(&self, name: &str, arch: &str) -> Option<&Package> {
         self.0.get(&format!("{name}:{arch}")).or_else(|| self.0.get(name))
@@ -83,8 +94,13 @@ fn files(text: &str) -> BTreeMap<String, Release> {
 
 /// `500 http://… bookworm/main amd64 Packages` → without the number.
 fn without_priority(words: &str) -> Option<&str> {
+    prioritised(words).map(|(_, rest)| rest)
+}
+
+/// The number, and what stands behind it.
+fn prioritised(words: &str) -> Option<(i32, &str)> {
     let (priority, rest) = words.split_once(' ')?;
-    priority.parse::<i32>().ok().map(|_| rest.trim_start())
+    Some((priority.parse().ok()?, rest.trim_start()))
 }
 
 /// `v=12,o=Debian,a=stable,n=bookworm,l=Debian,c=main,b=amd64`; a value may have a comma in it.
@@ -138,9 +154,15 @@ fn parse(text: &str, files: &BTreeMap<String, Release>) -> Known {
         {
             rest.split(' ').next().unwrap_or_default().clone_into(&mut version);
             package.versions.entry(version.clone()).or_default();
-        } else if let Some(release) = without_priority(line.trim_start()).and_then(|f| files.get(f))
+        } else if let Some((priority, file)) = prioritised(line.trim_start())
+            && let Some(release) = files.get(file)
         {
             package.versions.entry(version.clone()).or_default().push(release.clone());
+            // The newest comes first.
+            let better = package.best.as_ref().is_none_or(|(best, _)| *best < priority);
+            if better && priority >= INSTALLED {
+                package.best = Some((priority, version.clone()));
+            }
         }
     }
     known
@@ -202,6 +224,20 @@ libc6:i386:
         assert_eq!(known.candidate("libc6", "i386"), None);
         let [lab] = known.releases("libc6", "i386", "1:2") else { panic!("{known:?}") };
         assert_eq!((lab.origin.as_str(), lab.site.as_str()), ("Lab, Inc", ""));
+    }
+
+    #[test]
+    fn without_pins_the_newest_of_the_best_archives_counts() {
+        let archive = "http://deb.example.com/debian bookworm/main amd64 Packages";
+        let security =
+            "http://deb.example.com/debian-security bookworm-security/main amd64 Packages";
+        let text = format!(
+            "a:\n  Candidate: 2\n     4 -1\n        100 {archive}\n     3 -1\n        500 {security}\n     \
+             2 990\n        500 {archive}\n *** 1 100\n        100 /var/lib/dpkg/status\n"
+        );
+        let known = parse(&text, &files(FILES));
+        assert_eq!(known.unpinned("a", "amd64"), Some("3"));
+        assert_eq!(known.unpinned("b", "amd64"), None);
     }
 
     #[test]
