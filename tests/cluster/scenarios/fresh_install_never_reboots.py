@@ -5,7 +5,7 @@ whatever the archive holds and whatever else asks for a reboot.
 from lab.fleet import Lab, on
 from lab.wait import always
 
-QUICK = '[check]\nfirst = "1s"\ninterval = "10s"\nspread = "0s"\n'
+QUICK = '[check]\nfirst = "1s"\ninterval = "10s"\nspread = "0s"\n[packages]\norigins = "all"\n'
 ASK_FOR_REBOOT = "touch /run/reboot-required; echo linux-image > /run/reboot-required.pkgs"
 
 

@@ -39,7 +39,8 @@ def scenario(lab: Lab) -> None:
     boot = node.boot_id
 
     before, [agent] = pids(node), node.processes("lockkeeperd.service")
-    node.script(REPLACE)
+    # A script counts as newer when it is by a whole second.
+    node.script(f"sleep 2\n{REPLACE}")
     publish(lab, node, "2.0")
     lab.wait_updated([node], "2.0", ["lab-lib"])
     changed = {name for name, pid in pids(node).items() if pid != before[name]}
