@@ -89,6 +89,8 @@ async fn another_users_call_is_denied_whatever_it_asks_for() {
         assert!(text.contains(&format!("user {} ", own_user())), "{text}");
     };
     denied(reply(executor.check("").await));
+    denied(reply(executor.describe("x").await));
+    denied(reply(executor.changelogs("x", "").await));
     denied(reply(executor.stage("x").await));
     denied(reply(executor.apply("x").await));
     denied(reply(executor.reboot_evidence().await));
@@ -114,6 +116,8 @@ async fn arguments_that_are_no_identifiers_are_refused_before_anything_is_done()
         assert!(text.contains(said), "{text}");
     };
     invalid(reply(executor.stage("../../etc").await), "../../etc");
+    invalid(reply(executor.describe("../../etc").await), "../../etc");
+    invalid(reply(executor.changelogs("x", "").await), "\"x\"");
     invalid(reply(executor.apply(&"A".repeat(64)).await), "AAAA");
     invalid(reply(executor.restart_stale("x").await), "\"x\"");
     invalid(reply(executor.verify("x", false).await), "\"x\"");
@@ -121,6 +125,18 @@ async fn arguments_that_are_no_identifiers_are_refused_before_anything_is_done()
     invalid(reply(executor.reboot("now").await), "\"now\" is not a boot id");
     invalid(reply(executor.restore(1_000_000).await), "1000000 s");
     assert!(asked.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_plan_that_is_gone_is_told_from_one_that_cannot_be_read() {
+    let bus = Bus::start();
+    let _served = serve(&bus, vec![own_user()], NEVER_IDLE).await;
+    let client = bus.connect().await;
+    let executor = ExecutorProxy::new(&client).await.unwrap();
+    let id = "0".repeat(64);
+    for error in [reply(executor.describe(&id).await), reply(executor.changelogs(&id, "").await)] {
+        assert_eq!(error.0, "org.lockkeeper1.Error.UnknownPlan", "{}", error.1);
+    }
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 whatever the archive holds and whatever else asks for a reboot.
 """
 
+import json
+
 from lab.fleet import Lab, on
 from lab.wait import always
 
@@ -22,6 +24,12 @@ def scenario(lab: Lab) -> None:
     node.script(ASK_FOR_REBOOT)
     node.rebootctl("check")
     assert {p["name"] for p in node.status()["staged"]["packages"]} == set(lab.SET), "staged, ready to go"
+
+    plan = json.loads(node.rebootctl("plan", "--json").stdout)
+    ways = {p["name"]: p["way_back"]["by"] for p in plan["details"]["packages"]}
+    assert ways.keys() == set(lab.SET) and set(ways.values()) <= {"archive", "repacked"}, plan
+    assert "lab-tool" in node.rebootctl("plan", "--changelog", "lab-tool").stdout
+    assert node.rebootctl("plan", "--changelog", "bash", check=False).returncode, "it is not in the plan"
 
     seen = lab.checks(node)
     always(
