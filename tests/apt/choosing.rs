@@ -12,7 +12,7 @@ use lockkeeper::{
 
 use crate::{
     apply,
-    archive::{Archive, Package},
+    archive::{Archive, Package, run},
     changes, check_by, staged,
     system::System,
 };
@@ -295,4 +295,33 @@ async fn a_follower_takes_only_what_the_canary_has_verified() {
     let report = check::check(layout, &rules, Some(ripe)).await.unwrap();
     assert_eq!(planned(&report), ["lib 1.0 1.2"], "not the newest, but the one that was tried");
     assert_eq!(kept(&report), ["base 1.0 1.1 canary", "own 1.0 2.0 canary"]);
+}
+
+#[tokio::test]
+async fn a_package_of_two_architectures_is_told_by_its_architecture() {
+    let both = |version: &str| {
+        ["amd64", "i386"]
+            .map(|arch| Package::new("libfoo", version).arch(arch).field("Multi-Arch", "same"))
+    };
+    let archive = Archive::with(&both("1"));
+    let system = System::new(&archive);
+    run(system.dpkg().args(["--add-architecture", "i386"]));
+    system.apt(&["update"]);
+    system.apt(&["install", "libfoo:amd64", "libfoo:i386"]);
+    archive.publish(&both("2"));
+    let report = found(&system, |_| {}).await;
+    assert_eq!(planned(&report), ["libfoo 1 2", "libfoo 1 2"]);
+    let kept = |report: &CheckReport| -> Vec<String> {
+        let line = |kept: &KeptBack| format!("{}:{} {}", kept.name, kept.arch, kept.why.code);
+        report.kept_back.iter().map(line).collect()
+    };
+    let report = found(&system, |packages| packages.deny = vec!["libfoo".to_owned()]).await;
+    assert_eq!(planned(&report), Vec::<String>::new());
+    assert_eq!(kept(&report), ["libfoo:amd64 denied", "libfoo:i386 denied"]);
+    // Both must be at one version, so neither changes.
+    let pin = "Package: libfoo:i386\nPin: version 2\nPin-Priority: -1\n";
+    system.write("etc/apt/preferences", pin);
+    let report = found(&system, |_| {}).await;
+    assert_eq!(planned(&report), Vec::<String>::new());
+    assert_eq!(kept(&report), ["libfoo:amd64 unmet", "libfoo:i386 pinned"]);
 }
