@@ -13,6 +13,7 @@ use lockkeeper::dbus::{AGENT_NAME, EXECUTOR_NAME};
 const LIBEXEC: &str = "/usr/libexec/lockkeeper";
 const DAEMON: &str = "usr/lib/systemd/system/lockkeeperd.service";
 const EXECUTOR: &str = "usr/lib/systemd/system/lockkeeper-executor.service";
+const UPDATE: &str = "usr/lib/systemd/system/lockkeeper-system-update.service";
 const HUB: &str = "usr/lib/systemd/system/lockkeeper-hub.service";
 const POLICY: &str = "usr/share/dbus-1/system.d/org.lockkeeper1.conf";
 const ACTIVATION: &str = "usr/share/dbus-1/system-services/org.lockkeeper1.Executor.service";
@@ -49,13 +50,15 @@ fn systemd_finds_nothing_to_complain_about() {
     let programs = [
         env!("CARGO_BIN_EXE_lockkeeperd"),
         env!("CARGO_BIN_EXE_lockkeeper-executor"),
+        env!("CARGO_BIN_EXE_lockkeeper-executor"),
         env!("CARGO_BIN_EXE_lockkeeper-hub"),
     ];
     let mut verify = Command::new("systemd-analyze");
     verify.args(["verify", "--recursive-errors=no"]);
-    for (unit, program) in [DAEMON, EXECUTOR, HUB].into_iter().zip(programs) {
+    for (unit, program) in [DAEMON, EXECUTOR, UPDATE, HUB].into_iter().zip(programs) {
         let name = Path::new(program).file_name().unwrap().to_str().unwrap();
-        let from = format!("ExecStart={LIBEXEC}/{name}\n");
+        let argument = if unit == UPDATE { " system-update" } else { "" };
+        let from = format!("ExecStart={LIBEXEC}/{name}{argument}\n");
         assert!(text(unit).contains(&from), "{unit} does not start {name}");
         let copy = directory.path().join(installed(unit).file_name().unwrap());
         fs::write(&copy, text(unit).replace(&from, &format!("ExecStart={program}\n"))).unwrap();

@@ -13,7 +13,7 @@ use lockkeeper::{
         settings::{Services, Settings},
     },
     core::{plan::PlanId, stale::Mode},
-    executor::{self, Context, Rules, run, service},
+    executor::{self, Context, Rules, at_boot, run, service},
     observe::logging,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -54,8 +54,12 @@ fn run(args: &[String]) -> anyhow::Result<()> {
         [verb, plan] if verb == Way::Back.verb() => {
             runtime.block_on(transact(&PlanId::parse(plan)?, Way::Back))
         }
+        ["link-update"] => Ok(at_boot::link(&layout())?),
+        ["unlink-update"] => Ok(at_boot::unlink(&layout())?),
+        ["system-update"] => Ok(runtime.block_on(at_boot::main(&layout(), lock_wait()))?),
         _ => bail!(
-            "usage: lockkeeper-executor [run-apply PLAN | run-undo PLAN] (started by D-Bus and systemd)"
+            "usage: lockkeeper-executor [run-apply PLAN | run-undo PLAN | system-update | link-update | \
+             unlink-update] (started by D-Bus and systemd)"
         ),
     }
 }
@@ -89,13 +93,20 @@ fn settings() -> (Vec<String>, Services) {
 }
 
 async fn transact(plan: &PlanId, way: Way) -> anyhow::Result<()> {
-    let layout = Layout::system(Path::new(executor::STATE));
-    // What was decided is carried out, also when the configuration was broken since.
-    let packages = Rules::read(ROOT.as_ref())
-        .map_or_else(|| Settings::default().packages, |rules| rules.packages);
-    match run::main(&layout, plan, way, packages.lock_wait).await? {
+    match run::main(&layout(), plan, way, lock_wait()).await? {
         Outcome::Complete => Ok(()),
         Outcome::Refused { reason } => bail!("plan {} is refused: {reason}", plan.short()),
         Outcome::Failed { reason } => bail!("plan {} failed: {reason}", plan.short()),
     }
+}
+
+fn layout() -> Layout {
+    Layout::system(Path::new(executor::STATE))
+}
+
+/// What was decided is carried out, also when the configuration was broken since.
+fn lock_wait() -> Duration {
+    let packages = Rules::read(ROOT.as_ref())
+        .map_or_else(|| Settings::default().packages, |rules| rules.packages);
+    packages.lock_wait
 }

@@ -10,7 +10,9 @@ use super::{
     entries::{FreezeEntry, WindowEntry},
     fragment::{Node, Reader},
     origin::{Located, Origin},
-    settings::{NewDependencies, OnFailure, OnOverdue, Phased, Strategy, WithoutWayBack},
+    settings::{
+        ApplyMode, NewDependencies, OnFailure, OnOverdue, Phased, Strategy, WithoutWayBack,
+    },
     value::{self, between, texts},
 };
 use crate::core::choice::Origins;
@@ -125,6 +127,7 @@ keys! {
     "packages.new_dependencies", packages_new_dependencies: NewDependencies =
         NewDependencies::Allow, value::new_dependencies;
     "packages.phased", packages_phased: Phased = Phased::Respect, value::phased;
+    "packages.apply", packages_apply: ApplyMode = ApplyMode::Online, value::apply_mode;
     "packages.on_failure", packages_on_failure: OnFailure = OnFailure::RollBack, value::on_failure;
     "packages.without_way_back", packages_without_way_back: WithoutWayBack = WithoutWayBack::Allow,
         value::without_way_back;
@@ -265,6 +268,12 @@ impl Show for NewDependencies {
 }
 
 impl Show for Phased {
+    fn show(&self) -> Value {
+        Value::String(self.name().to_owned())
+    }
+}
+
+impl Show for ApplyMode {
     fn show(&self) -> Value {
         Value::String(self.name().to_owned())
     }

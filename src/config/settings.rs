@@ -222,6 +222,8 @@ pub struct Packages {
     pub new_dependencies: NewDependencies,
     /// `phased`: whether this machine waits for its turn in a phased update (default `respect`).
     pub phased: Phased,
+    /// `apply`: when staged packages are installed (default `online`).
+    pub apply: ApplyMode,
     /// `on_failure`: what becomes of a node whose update failed (default `roll-back`).
     pub on_failure: OnFailure,
     /// `without_way_back`: what becomes of a plan with a package whose installed version cannot be
@@ -274,6 +276,29 @@ impl Phased {
         match self {
             Self::Respect => "respect",
             Self::Ignore => "ignore",
+        }
+    }
+}
+
+/// When staged packages are installed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApplyMode {
+    /// While the services run; a reboot follows only if it is needed. The default.
+    Online,
+    /// In a boot made for that, before any service starts: systemd.offline-updates(7).
+    Offline,
+}
+
+impl ApplyMode {
+    /// Every choice.
+    pub const ALL: [Self; 2] = [Self::Online, Self::Offline];
+
+    /// Its word in configuration files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Online => "online",
+            Self::Offline => "offline",
         }
     }
 }

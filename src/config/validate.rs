@@ -235,6 +235,7 @@ impl Merged {
                 deny: self.packages_deny.value.clone(),
                 new_dependencies: self.packages_new_dependencies.value,
                 phased: self.packages_phased.value,
+                apply: self.packages_apply.value,
                 on_failure: self.packages_on_failure.value,
                 without_way_back: self.packages_without_way_back.value,
                 lock_wait: self.packages_lock_wait.value,

@@ -14,7 +14,9 @@ use super::{
     duration::{self, DurationError},
     error::Kind,
     fragment::{Node, Reader},
-    settings::{NewDependencies, OnFailure, OnOverdue, Phased, Strategy, WithoutWayBack},
+    settings::{
+        ApplyMode, NewDependencies, OnFailure, OnOverdue, Phased, Strategy, WithoutWayBack,
+    },
     suggest,
 };
 use crate::core::choice::{Origins, Pattern};
@@ -168,6 +170,11 @@ pub(super) fn new_dependencies(
 /// `packages.phased`
 pub(super) fn phased(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Phased> {
     word(reader, key, node, ("answer to phased updates", &Phased::ALL), Phased::name)
+}
+
+/// `packages.apply`
+pub(super) fn apply_mode(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<ApplyMode> {
+    word(reader, key, node, ("way to install updates", &ApplyMode::ALL), ApplyMode::name)
 }
 
 /// `packages.on_failure`

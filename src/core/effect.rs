@@ -40,6 +40,15 @@ pub enum Effect {
     ReadEvidence,
     /// Reboot, if this boot is still the running one.
     Reboot(BootId),
+    /// The same, into a boot that installs exactly what was staged and then reboots.
+    ApplyAtBoot {
+        /// The boot to leave.
+        boot: BootId,
+        /// What to install.
+        plan: PlanId,
+    },
+    /// What has come of a plan that a boot was to install; what was cut off there is finished.
+    Finish(PlanId),
     /// Start what was running and is not.
     Restore,
     /// Compare the node with the record, and with the plan.
@@ -68,6 +77,8 @@ impl Effect {
             Self::Undo(_) => "undo",
             Self::ReadEvidence => "read-evidence",
             Self::Reboot(_) => "reboot",
+            Self::ApplyAtBoot { .. } => "apply-at-boot",
+            Self::Finish(_) => "finish",
             Self::Restore => "restore",
             Self::Verify(_) => "verify",
             Self::Confirm(_) => "confirm",

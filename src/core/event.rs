@@ -76,11 +76,11 @@ pub enum Outcome {
     Drained,
     /// `Record` is durable.
     Recorded,
-    /// `Apply`: every package is installed and configured.
+    /// `Apply`, `Finish`: every package is installed and configured.
     Applied,
-    /// `Apply` changed nothing.
+    /// `Apply`, `Finish`: nothing was changed. `ApplyAtBoot`: nor is a reboot under way because of it.
     ApplyRefused(String),
-    /// `Apply` changed, or may have changed, the system, and is not complete.
+    /// `Apply`, `Finish`: the system was changed, or may have been, and the plan is not complete.
     ApplyFailed(String),
     /// `Undo`: the node has exactly the packages it had before.
     Undone,
@@ -90,9 +90,9 @@ pub enum Outcome {
     UndoFailed(String),
     /// `ReadEvidence` looked.
     EvidenceRead(Evidence),
-    /// `Reboot` was accepted: it happens now or later.
+    /// `Reboot`, `ApplyAtBoot`: accepted, it happens now or later.
     RebootAccepted,
-    /// `Reboot` was refused: none is under way because of this request.
+    /// `Reboot`, `ApplyAtBoot`: refused, none is under way because of this request.
     RebootRefused(String),
     /// `Restore` is done; these had to be started.
     Restored(Vec<String>),

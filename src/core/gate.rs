@@ -35,6 +35,7 @@ pub fn wanted(state: &State, policy: &Policy) -> Option<Job> {
         reason: reasons.join(", "),
         always_reboot: state.request.is_some(),
         now: state.request.as_ref().is_some_and(|request| request.now),
+        at_boot: plan.is_some() && policy.at_boot,
         undone: None,
     })
 }

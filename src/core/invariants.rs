@@ -81,13 +81,16 @@ pub fn holding_begins_with_a_grant(before: &State, after: &State) -> Check {
 }
 
 /// Only a changed boot id proves a reboot: while it is the same, `Rebooting` is left only backwards,
-/// after the only request made is known to be refused, or into `Failed`.
+/// after the only request made is known to be refused, or into `Failed`. What a boot was to install is
+/// given back, or looked after.
 pub fn only_boot_id_proves_reboot(before: &State, after: &State) -> Check {
     let Phase::Rebooting { boot, requests, .. } = &before.phase else { return Ok(()) };
     let same_boot = *boot == after.boot_id;
     let ok = match &after.phase {
         Phase::Rebooting { .. } | Phase::Failed { .. } => true,
         Phase::Restoring { .. } => !same_boot || *requests <= 1,
+        Phase::Applying { job, .. } => !same_boot && job.at_boot,
+        Phase::Releasing { job, ended: Ended::GaveBack } => *requests <= 1 && job.at_boot,
         _ => false,
     };
     if !ok {
@@ -102,7 +105,10 @@ pub fn only_boot_id_proves_reboot(before: &State, after: &State) -> Check {
 /// No reboot is ordered outside the window, unless an admin said now; with strategy off there is
 /// none at all, unless the cycle began before.
 pub fn no_reboot_outside_window(step: &Step, policy: &Policy, now: Now) -> Check {
-    let ordered = step.effects.iter().any(|(_, effect)| matches!(effect, Effect::Reboot(_)));
+    let ordered = step
+        .effects
+        .iter()
+        .any(|(_, effect)| matches!(effect, Effect::Reboot(_) | Effect::ApplyAtBoot { .. }));
     let Some(job) = step.state.phase.held().filter(|_| ordered) else { return Ok(()) };
     match gate::may_reboot(policy, now, job) {
         Ok(()) => Ok(()),
@@ -117,6 +123,8 @@ pub fn disturbs_only_while_holding(step: &Step) -> Check {
         | Effect::Apply(_)
         | Effect::Undo(_)
         | Effect::Reboot(_)
+        | Effect::ApplyAtBoot { .. }
+        | Effect::Finish(_)
         | Effect::Restore => true,
         Effect::Check
         | Effect::Stage(_)
@@ -176,7 +184,7 @@ pub fn apply_is_never_cancelled(before: &State, after: &State, answered: bool) -
 /// A plan denied on this node is never ordered again.
 pub fn denied_is_never_applied(step: &Step, before: &State) -> Check {
     for (_, effect) in &step.effects {
-        if let Effect::Apply(plan) = effect
+        if let Effect::Apply(plan) | Effect::ApplyAtBoot { plan, .. } = effect
             && before.denied.contains_key(plan)
         {
             return broken("a denied plan is never applied", plan.short());

@@ -29,6 +29,9 @@ pub struct Policy {
     pub choice: String,
     /// A failed plan is undone.
     pub roll_back: bool,
+    /// Plans are installed in a boot made for that, before anything else runs, and not beside the
+    /// services.
+    pub at_boot: bool,
     /// This node's id: its place in spreads comes from it.
     pub node: String,
     /// This node's host name, for people.

@@ -2,7 +2,7 @@
 
 use super::{
     policy::Policy,
-    state::{Ended, Phase, State, SupplyTask, Task},
+    state::{Cause, Ended, Phase, State, SupplyTask, Task},
     step::{Machine, Step},
     time::{BootId, Now},
 };
@@ -35,6 +35,12 @@ pub fn resume(mut state: State, boot: &BootId, policy: &Policy, now: Now) -> Ste
         }
         same @ (Phase::Preflight { .. } | Phase::Draining { .. } | Phase::Recording { .. }) => same,
         same @ (Phase::Applying { .. } | Phase::Undoing { .. }) => same,
+        // Also where it came too late to be waited for.
+        Phase::Rebooting { job, .. } | Phase::Failed { job, cause: Cause::Reboot, .. }
+            if rebooted && job.at_boot =>
+        {
+            Phase::Applying { job, orders: 0 }
+        }
         Phase::Rebooting { job, boot: old, reasons, .. } if old != *boot => {
             state.rebooted_for = reasons;
             Phase::Restoring { job }
@@ -56,8 +62,8 @@ pub fn resume(mut state: State, boot: &BootId, policy: &Policy, now: Now) -> Ste
         }
         same @ Phase::Restoring { .. } => same,
     };
-    if rebooted && matches!(&state.phase, Phase::Restoring { job } if job.always_reboot) {
-        state.request = None;
+    if rebooted {
+        fulfil(&mut state);
     }
     if rebooted || state.phase != before {
         state.entered = now;
@@ -68,4 +74,16 @@ pub fn resume(mut state: State, boot: &BootId, policy: &Policy, now: Now) -> Ste
     }
     machine.advance();
     machine.into_step()
+}
+
+/// The reboot that an admin asked for has been made.
+fn fulfil(state: &mut State) {
+    match &mut state.phase {
+        Phase::Restoring { job } if job.always_reboot => state.request = None,
+        Phase::Applying { job, .. } if job.at_boot && job.always_reboot => {
+            job.always_reboot = false;
+            state.request = None;
+        }
+        _ => {}
+    }
 }

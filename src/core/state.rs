@@ -89,7 +89,7 @@ pub enum Phase {
         /// What for.
         job: Job,
     },
-    /// Installing.
+    /// Installing; or, after the boot made for that, seeing what has come of it.
     Applying {
         /// What for.
         job: Job,
@@ -177,6 +177,9 @@ pub struct Job {
     pub always_reboot: bool,
     /// Windows do not matter (an admin said now).
     pub now: bool,
+    /// The plan is to be installed in a boot made for that, and that boot is not over.
+    #[serde(default)]
+    pub at_boot: bool,
     /// The plan failed, and was to be undone.
     #[serde(default)]
     pub undone: Option<Undone>,

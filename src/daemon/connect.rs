@@ -9,7 +9,7 @@ use crate::{
         fleetlock::{FleetLockStore, Server},
         local::LocalStore,
     },
-    config::settings::{OnFailure, Settings, Strategy},
+    config::settings::{ApplyMode, OnFailure, Settings, Strategy},
     core::policy::Policy,
 };
 
@@ -25,6 +25,7 @@ pub fn policy(settings: &Settings, node: &str, name: &str) -> Policy {
         verify_settle: settings.verify.settle,
         verify_timeout: settings.verify.timeout,
         choice: settings.choice(),
+        at_boot: settings.packages.apply == ApplyMode::Offline,
         roll_back: settings.packages.on_failure == OnFailure::RollBack,
         node: node.to_owned(),
         name: name.to_owned(),

@@ -41,6 +41,8 @@ use crate::{
 
 /// Deadline of the quick verbs.
 const QUICK: Duration = Duration::from_secs(120);
+/// Deadline of verifying a stage and asking for a reboot (a whole point release on a slow disk).
+const READY: Duration = Duration::from_secs(600);
 /// Deadline of a check (a slow mirror, all lists new).
 const CHECK: Duration = Duration::from_secs(1800);
 /// Deadline of restarting services.
@@ -141,7 +143,11 @@ impl Runner {
             Effect::Apply(plan) => self.spawn(word, id, apply(context, plan)),
             Effect::Undo(plan) => self.spawn(word, id, undo(context, plan)),
             Effect::ReadEvidence => self.spawn(word, id, evidence(context)),
-            Effect::Reboot(boot) => self.spawn(word, id, reboot(context, boot.0)),
+            Effect::Reboot(boot) => self.spawn(word, id, reboot(context, boot.0, None)),
+            Effect::ApplyAtBoot { boot, plan } => {
+                self.spawn(word, id, reboot(context, boot.0, Some(plan)));
+            }
+            Effect::Finish(plan) => self.spawn(word, id, finish(context, plan)),
             Effect::Restore => {
                 let plan = state.phase.held().and_then(|job| job.plan.clone());
                 self.spawn(word, id, restore(context, plan, settings.verify.grace));
@@ -351,7 +357,16 @@ async fn record(context: Context) -> Answer {
 /// No deadline: an apply is never given up half-way.
 async fn apply(context: Context, plan: PlanId) -> Answer {
     let executor = context.executor().await?;
-    let answer = context.watched(&executor, &plan, executor.apply(plan.as_str())).await;
+    applied(context.watched(&executor, &plan, executor.apply(plan.as_str())).await)
+}
+
+/// No deadline: a boot that was cut off while it installed may have left everything to do.
+async fn finish(context: Context, plan: PlanId) -> Answer {
+    let executor = context.executor().await?;
+    applied(context.watched(&executor, &plan, executor.finish(plan.as_str())).await)
+}
+
+fn applied(answer: zbus::Result<String>) -> Answer {
     let report: ApplyReport = parse(&answer.map_err(|error| said(&error))?)?;
     Ok(match report {
         ApplyReport::Applied => Outcome::Applied,
@@ -377,13 +392,19 @@ async fn evidence(context: Context) -> Answer {
     Ok(Outcome::EvidenceRead(parse(&answer)?))
 }
 
-async fn reboot(context: Context, boot: String) -> Answer {
+/// `installs`: the plan that the boot is for, if it is for one.
+async fn reboot(context: Context, boot: String, installs: Option<PlanId>) -> Answer {
     if let Err(why) = still_held(&context).await {
         return Ok(Outcome::RebootRefused(why));
     }
-    let report: RebootReport =
-        parse(&within(QUICK, context.executor().await?.reboot(&boot)).await?)?;
+    let executor = context.executor().await?;
+    let said = match &installs {
+        None => within(QUICK, executor.reboot(&boot)).await?,
+        Some(plan) => within(READY, executor.apply_at_boot(plan.as_str(), &boot)).await?,
+    };
+    let report: RebootReport = parse(&said)?;
     match report {
+        RebootReport::NotReady { reason } => Ok(Outcome::ApplyRefused(reason)),
         RebootReport::Accepted => Ok(Outcome::RebootAccepted),
         RebootReport::Refused { reason } => Ok(Outcome::RebootRefused(reason)),
         RebootReport::AlreadyHappened => Err("the boot to leave is not the running one".to_owned()),

@@ -130,6 +130,11 @@ pub enum RebootReport {
     Accepted,
     /// The boot id given is not the running one: that reboot has happened already.
     AlreadyHappened,
+    /// What the next boot was to install cannot be installed; no reboot is under way.
+    NotReady {
+        /// Why.
+        reason: String,
+    },
     /// logind or an inhibitor said no: no reboot is under way.
     Refused {
         /// By whom and why.
@@ -158,6 +163,11 @@ pub trait Executor {
     /// Installs exactly a staged plan in a transient unit and waits for it; attaches to it when it
     /// runs already; answers again when it has ended: an [`ApplyReport`].
     fn apply(&self, plan: &str) -> zbus::Result<String>;
+    /// As [`Executor::reboot`], into a boot that installs exactly a staged plan and then reboots.
+    fn apply_at_boot(&self, plan: &str, boot_id: &str) -> zbus::Result<String>;
+    /// What has come of a plan that a boot was to install; what was cut off there is finished as by
+    /// [`Executor::apply`]: an [`ApplyReport`].
+    fn finish(&self, plan: &str) -> zbus::Result<String>;
     /// Goes back from a plan to exactly what was installed before, in a transient unit, as
     /// [`Executor::apply`] does: an [`UndoReport`].
     fn undo(&self, plan: &str) -> zbus::Result<String>;

@@ -36,7 +36,7 @@ pub async fn apply(run: &Run<'_>) -> Result<ApplyReport, RunError> {
 }
 
 /// What is said of a plan whose document cannot be read: it may have been begun.
-fn unreadable(layout: &Layout, id: &PlanId, error: &AptError) -> ApplyReport {
+pub(super) fn unreadable(layout: &Layout, id: &PlanId, error: &AptError) -> ApplyReport {
     let reason = chain(error);
     if plans::is_under_way(layout, id).unwrap_or(true) {
         ApplyReport::Failed { reason }

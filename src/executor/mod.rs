@@ -21,6 +21,7 @@ use crate::{
 };
 
 pub mod apply;
+pub mod at_boot;
 pub mod check;
 pub mod confirm;
 pub mod describe;

@@ -168,7 +168,7 @@ impl Run<'_> {
 }
 
 /// Counts the next attempt; answers with the failure when there have been enough.
-fn begin(layout: &Layout, id: &PlanId, way: Way) -> Result<Option<Outcome>, AptError> {
+pub(super) fn begin(layout: &Layout, id: &PlanId, way: Way) -> Result<Option<Outcome>, AptError> {
     let started = plans::attempts(layout, id, way)?;
     if started < ATTEMPTS {
         plans::count_attempts(layout, id, way, started + 1)?;

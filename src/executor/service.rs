@@ -11,7 +11,7 @@ use tracing::{debug, info, warn};
 use zbus::{Connection, fdo, message::Header, proxy::CacheProperties};
 
 use super::{
-    Context, Rules, apply, check, confirm, describe, evidence, reboot, record, restore,
+    Context, Rules, apply, at_boot, check, confirm, describe, evidence, reboot, record, restore,
     run::{self, Run},
     stage, stale, undo, verify,
 };
@@ -179,6 +179,11 @@ fn maybe_plan_id(text: &str) -> Result<Option<PlanId>, Error> {
     if text.is_empty() { Ok(None) } else { plan_id(text).map(Some) }
 }
 
+fn valid_boot_id(text: &str) -> Result<&str, Error> {
+    let invalid = || Error::InvalidArgument(format!("\"{text}\" is not a boot id"));
+    boot::is_boot_id(text).then_some(text).ok_or_else(invalid)
+}
+
 /// What a canary group allows; empty where none is followed.
 fn ripe(text: &str) -> Result<Option<Ripe>, Error> {
     let read = || serde_json::from_str(text).map(Some).map_err(|error| Error::invalid(&error));
@@ -289,6 +294,34 @@ impl Executor {
         json(&done(apply::apply(&self.run(bus, &program, &plan, Way::There)).await)?)
     }
 
+    async fn apply_at_boot(
+        &self,
+        plan: &str,
+        boot_id: &str,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _call = self.admit(bus, &header).await?;
+        let (plan, boot_id) = (plan_id(plan)?, valid_boot_id(boot_id)?);
+        let _turn = self.packages.lock().await;
+        let program = done(run::own_program())?;
+        let run = self.run(bus, &program, &plan, Way::There);
+        json(&done(at_boot::reboot(&self.context, &run, boot_id).await)?)
+    }
+
+    async fn finish(
+        &self,
+        plan: &str,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _call = self.admit(bus, &header).await?;
+        let plan = plan_id(plan)?;
+        let _turn = self.packages.lock().await;
+        let program = done(run::own_program())?;
+        json(&done(at_boot::finish(&self.run(bus, &program, &plan, Way::There)).await)?)
+    }
+
     async fn undo(
         &self,
         plan: &str,
@@ -392,9 +425,7 @@ impl Executor {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<String, Error> {
         let _call = self.admit(bus, &header).await?;
-        if !boot::is_boot_id(boot_id) {
-            return Err(Error::InvalidArgument(format!("\"{boot_id}\" is not a boot id")));
-        }
+        let boot_id = valid_boot_id(boot_id)?;
         let _turn = self.workloads.lock().await;
         json(&done(reboot::reboot(&self.context, boot_id).await)?)
     }

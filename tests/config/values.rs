@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::civil::{Weekday, date, time};
 use lockkeeper::config::{
     self, Loaded, Origin, duration,
-    settings::{NewDependencies, OnFailure, Phased, Strategy, WithoutWayBack},
+    settings::{ApplyMode, NewDependencies, OnFailure, Phased, Strategy, WithoutWayBack},
 };
 use lockkeeper::core::choice::Origins;
 use lockkeeper::core::stale::Mode;
@@ -41,7 +41,7 @@ fn every_key_arrives_where_it_belongs() {
          reboot.timeout = \"7m\"\n\
          verify = { grace = \"8s\", settle = \"9s\", timeout = \"10s\" }\n\
          schedule = { spread = \"11m\", min_remaining = \"12m\" }\n\
-         packages = { on_failure = \"stay\", without_way_back = \"refuse\", lock_wait = \"13m\", \
+         packages = { apply = \"offline\", on_failure = \"stay\", without_way_back = \"refuse\", lock_wait = \"13m\", \
          origins = [\"o=Docker,a=${codename}\"], allow = [\"lib*\"], deny = [\"libx\"], \
          new_dependencies = \"refuse\", phased = \"ignore\" }\n\
          canary = { publish = true, follow = \"first\", soak = \"14m\" }\n\
@@ -79,6 +79,7 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(settings.packages.deny, ["libx"]);
     assert_eq!(settings.packages.new_dependencies, NewDependencies::Refuse);
     assert_eq!(settings.packages.phased, Phased::Ignore);
+    assert_eq!(settings.packages.apply, ApplyMode::Offline);
     assert_eq!(settings.packages.on_failure, OnFailure::Stay);
     assert_eq!(settings.packages.without_way_back, WithoutWayBack::Refuse);
     assert_eq!(settings.packages.lock_wait, secs(13 * 60));

@@ -105,10 +105,16 @@ fn result(row: &Situation, step: &Step) -> String {
 fn phase(phase: &Phase) -> String {
     let word = phase.word();
     match phase {
+        Phase::Applying { job, orders } if job.at_boot => {
+            format!("{word} (at boot, {orders} ordered)")
+        }
         Phase::Applying { orders, .. } => format!("{word} ({orders} ordered)"),
         Phase::Undoing { orders, halted, .. } => {
             let halted = if *halted { "halted" } else { "not halted" };
             format!("{word} ({orders} ordered, {halted})")
+        }
+        Phase::Rebooting { job, requests, .. } if job.at_boot => {
+            format!("{word} (to install, {requests} requested)")
         }
         Phase::Rebooting { requests, .. } => format!("{word} ({requests} requested)"),
         Phase::Verifying { healthy_since: Some(_), .. } => format!("{word} (healthy)"),

@@ -156,6 +156,7 @@ fn only_a_new_boot_id_ends_the_wait_for_a_reboot_on_a_restart() {
         }
         match (n, &result.state.phase) {
             (1, Phase::Rebooting { .. }) | (2, Phase::Restoring { .. }) => {}
+            (2, Phase::Applying { job, .. }) => assert!(job.at_boot, "{name}"),
             (1, Phase::Failed { .. }) => assert!(name.contains("fi"), "{name}: five requests"),
             (_, phase) => panic!("{name}: {}", phase.word()),
         }

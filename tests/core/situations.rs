@@ -72,6 +72,11 @@ fn reboot_only() -> Job {
     job(None)
 }
 
+/// The plan is to be installed at boot.
+fn at_boot() -> Job {
+    Job { at_boot: true, ..p() }
+}
+
 fn asked() -> Job {
     Job { always_reboot: true, ..p() }
 }
@@ -244,12 +249,20 @@ fn held() -> Vec<Situation> {
         row("draining, failed four times", in_phase_after(4, Phase::Draining { job: p() })),
         row("recording before a plan", recording(p())),
         row("recording before a reboot", recording(reboot_only())),
+        row("recording before a boot that installs", recording(at_boot())),
+        closed("recording before a boot that installs, window closed since", recording(at_boot())),
         row("recording, failed four times", in_phase_after(4, Phase::Recording { job: p() })),
         row("applying, first order", in_phase(Phase::Applying { job: p(), orders: 1 })),
         row("applying, second order", in_phase(Phase::Applying { job: p(), orders: 2 })),
         row("applying, tenth order", in_phase_after(9, Phase::Applying { job: p(), orders: 10 })),
         row("applying, to be ordered again now", {
             waiting(MONO, Phase::Applying { job: p(), orders: 10 })
+        }),
+        row("booted to install, first order", {
+            in_phase(Phase::Applying { job: at_boot(), orders: 1 })
+        }),
+        row("booted to install, second order", {
+            in_phase(Phase::Applying { job: at_boot(), orders: 2 })
         }),
         closed("applying, window closed since", in_phase(Phase::Applying { job: p(), orders: 1 })),
     ]
@@ -263,6 +276,9 @@ fn reboots() -> Vec<Situation> {
     with_request.request = request(false);
     let mut asked_reboot = in_phase(rebooting(asked(), 1));
     asked_reboot.request = request(false);
+    let asked_at_boot = Job { always_reboot: true, ..at_boot() };
+    let mut asked_boot = in_phase(rebooting(asked_at_boot, 1));
+    asked_boot.request = request(false);
     vec![
         row("deciding", in_phase(Phase::Deciding { job: p() })),
         closed("deciding, window closed since", in_phase(Phase::Deciding { job: p() })),
@@ -273,6 +289,12 @@ fn reboots() -> Vec<Situation> {
         row("rebooting, second request", in_phase(rebooting(p(), 2))),
         row("rebooting, fifth request", in_phase(rebooting(p(), 5))),
         row("rebooting, asked for, first request", asked_reboot),
+        row("rebooting to install, first request", in_phase(rebooting(at_boot(), 1))),
+        row("rebooting to install, second request", in_phase(rebooting(at_boot(), 2))),
+        row("rebooting to install, overdue after five requests", {
+            waiting(MONO, rebooting(at_boot(), 5))
+        }),
+        row("rebooting to install, reboot asked for", asked_boot),
         row("rebooting, accepted, awaited", waiting(MONO + 1, rebooting(p(), 1))),
         row("rebooting, accepted, overdue", waiting(MONO, rebooting(p(), 1))),
         closed("rebooting, overdue, window closed since", waiting(MONO, rebooting(p(), 1))),
@@ -341,6 +363,11 @@ fn failures() -> Vec<Situation> {
         row("failed, healthy for 30 s", in_phase(failed(Cause::Health, true, Some(MONO - 30_000)))),
         row("failed to reboot, healthy for 30 s", {
             in_phase(failed(Cause::Reboot, true, Some(MONO - 30_000)))
+        }),
+        row("failed to reboot to install", {
+            let reason = "the reboot did not come".to_owned();
+            let (job, cause) = (at_boot(), Cause::Reboot);
+            in_phase(Phase::Failed { job, cause, reason, halted: true, healthy_since: None })
         }),
     ];
     let deny = |row: Situation| Situation { state: denied_here(row.state), ..row };

@@ -246,6 +246,7 @@ fn what_else_an_admin_should_know_is_said_beside_the_verdict() {
                 reason: String::new(),
                 always_reboot: false,
                 now: false,
+                at_boot: false,
                 undone: None,
             },
             ended: lockkeeper::core::state::Ended::Done,

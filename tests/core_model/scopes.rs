@@ -28,6 +28,8 @@ pub struct Scope {
     pub supply: bool,
     /// A failed release is undone.
     pub roll_back: bool,
+    /// Releases are installed in a boot made for that.
+    pub at_boot: bool,
     /// The end is looked for from every one in so many states.
     pub sample: u64,
 }
@@ -45,6 +47,7 @@ impl Default for Scope {
             budget: 0,
             supply: false,
             roll_back: true,
+            at_boot: false,
             sample: 1,
         }
     }
@@ -65,8 +68,9 @@ pub fn asked() -> State {
     state
 }
 
-fn policies(n: usize, roll_back: bool) -> [Policy; 3] {
-    let nightly = Policy { verify_settle: Duration::ZERO, roll_back, ..policy(&name(n)) };
+fn policies(n: usize, scope: &Scope) -> [Policy; 3] {
+    let (roll_back, at_boot) = (scope.roll_back, scope.at_boot);
+    let nightly = Policy { verify_settle: Duration::ZERO, roll_back, at_boot, ..policy(&name(n)) };
     let off = Policy { act: false, ..nightly.clone() };
     let always = Policy { schedule: Schedule::default(), ..nightly.clone() };
     [nightly, off, always]
@@ -77,7 +81,7 @@ pub fn search(scope: &Scope, rules: Rules) -> Found {
     let setup = Setup {
         rules,
         releases: scope.releases.clone(),
-        policies: (0..scope.nodes).map(|n| policies(n, scope.roll_back)).collect(),
+        policies: (0..scope.nodes).map(|n| policies(n, scope)).collect(),
         supply: scope.supply,
         finite: true,
         audit: |_, _, _| Ok(()),
@@ -116,6 +120,27 @@ fn without_reboot() -> Vec<Release> {
 #[test]
 fn one_node_survives_any_three_mishaps() {
     holds("one node", Scope { luck: mishaps(), budget: 3, ..Scope::default() });
+}
+
+#[test]
+fn one_node_that_updates_at_boot_survives_any_three_mishaps() {
+    let scope = Scope { at_boot: true, ..Scope::default() };
+    holds("one node, at boot", Scope { luck: mishaps(), budget: 3, ..scope });
+}
+
+#[test]
+fn one_node_with_a_bad_release_at_boot_goes_back_and_halts() {
+    let scope = Scope { releases: bad(), at_boot: true, ..Scope::default() };
+    holds("one node, bad, at boot", Scope { luck: mishaps(), budget: 2, ..scope });
+}
+
+#[test]
+fn one_node_that_updates_at_boot_and_is_asked_for_a_reboot_makes_it_once() {
+    let luck = Luck { force: false, ..Luck::all() };
+    let mut start = asked();
+    start.staged = has_staged(&without_reboot()).staged;
+    let scope = Scope { start, releases: without_reboot(), at_boot: true, ..Scope::default() };
+    holds("one node, asked, at boot", Scope { luck, budget: 2, ..scope });
 }
 
 #[test]

@@ -141,12 +141,14 @@ fn obstacles(effect: &Effect) -> &'static [Spoil] {
         Effect::Probe => &[Spoil::Blocked, Spoil::Unknown],
         Effect::ReadEvidence => &[Spoil::Unknown],
         Effect::Apply(_) | Effect::Undo(_) | Effect::Reboot(_) => &[Spoil::Refused],
+        Effect::ApplyAtBoot { .. } => &[Spoil::Refused, Spoil::Unready],
         Effect::Check
         | Effect::Stage(_)
         | Effect::AcquireSlot { .. }
         | Effect::LeaveQueue
         | Effect::Drain
         | Effect::Record
+        | Effect::Finish(_)
         | Effect::Restore
         | Effect::Verify(_)
         | Effect::Confirm(_)

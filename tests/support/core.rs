@@ -92,6 +92,7 @@ pub fn policy(node: &str) -> Policy {
         verify_settle: Duration::from_secs(30),
         verify_timeout: Duration::from_secs(600),
         choice: CHOICE.to_owned(),
+        at_boot: false,
         roll_back: true,
         node: node.to_owned(),
         name: node.to_owned(),
@@ -101,7 +102,14 @@ pub fn policy(node: &str) -> Policy {
 /// A cycle for `plan`.
 pub fn job(plan: Option<PlanId>) -> Job {
     let reason = if plan.is_some() { "1 package(s)" } else { "kernel" };
-    Job { plan, reason: reason.to_owned(), always_reboot: false, now: false, undone: None }
+    Job {
+        plan,
+        reason: reason.to_owned(),
+        always_reboot: false,
+        now: false,
+        at_boot: false,
+        undone: None,
+    }
 }
 
 /// A fresh state whose next check is far away, at `at`.

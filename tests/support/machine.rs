@@ -36,6 +36,10 @@ pub struct Machine {
     pub installed: u32,
     /// The apply unit runs, for this release. It does not end with the agent.
     pub unit: Option<u32>,
+    /// The next boot is for installing this release.
+    pub ordered: Option<u32>,
+    /// This boot is for installing: no agent runs in it, and when the unit has ended comes another.
+    pub updating: bool,
     /// A power cut interrupted the unit; it can go on.
     pub cut_short: bool,
     /// The unit ended badly, and says so whenever it is asked.
@@ -82,6 +86,8 @@ impl Machine {
             mono: 0,
             installed: 0,
             unit: None,
+            ordered: None,
+            updating: false,
             cut_short: false,
             unit_failed: false,
             undoing: false,
@@ -136,7 +142,7 @@ impl Machine {
     }
 
     /// The next boot, after a reboot or a power cut.
-    pub fn boots(&mut self) {
+    pub fn boots(&mut self, releases: &[Release]) {
         self.boot += 1;
         self.mono = 10_000;
         self.cut_short |= self.unit.take().is_some() | std::mem::take(&mut self.undoing);
@@ -144,10 +150,20 @@ impl Machine {
         self.reboot_pending = false;
         self.up = !self.record;
         self.wish = false;
+        self.updating = false;
+        if let Some(version) = self.ordered.take() {
+            self.updating = true;
+            self.begin(releases, version);
+        }
     }
 
-    /// The unit that runs ends.
-    pub fn unit_ends(&mut self, releases: &[Release], well: bool) {
+    /// The unit that runs ends. True: the machine boots again after it.
+    pub fn unit_ends(&mut self, releases: &[Release], well: bool) -> bool {
+        self.end_unit(releases, well);
+        std::mem::take(&mut self.updating)
+    }
+
+    fn end_unit(&mut self, releases: &[Release], well: bool) {
         if std::mem::take(&mut self.undoing) {
             return self.undo_ends(releases, well);
         }
@@ -206,7 +222,15 @@ impl Machine {
                 self.reboot_pending = true;
                 Some(Outcome::RebootAccepted)
             }
-            Effect::Reboot(_) => Some(Outcome::Failed("that boot is over".to_owned())),
+            Effect::ApplyAtBoot { boot, plan } if *boot == support::boot(self.boot) => {
+                self.ordered = Some(version(releases, plan));
+                self.reboot_pending = true;
+                Some(Outcome::RebootAccepted)
+            }
+            Effect::Reboot(_) | Effect::ApplyAtBoot { .. } => {
+                Some(Outcome::Failed("that boot is over".to_owned()))
+            }
+            Effect::Finish(plan) => self.finish(releases, version(releases, plan)),
             Effect::Restore => {
                 self.up = true;
                 Some(Outcome::Restored(Vec::new()))
@@ -235,12 +259,25 @@ impl Machine {
         if self.unit_failed {
             return Some(Outcome::ApplyFailed("dpkg failed".to_owned()));
         }
+        self.begin(releases, version);
+        None
+    }
+
+    fn begin(&mut self, releases: &[Release], version: u32) {
         self.unit = Some(version);
         self.previous = self.installed;
         self.rolled_back = false;
         self.tried_bad |= version_installed(releases, version).is_some_and(|r| r.bad);
         self.down = true;
-        None
+    }
+
+    /// What a boot was to install is finished; it is not begun.
+    fn finish(&mut self, releases: &[Release], version: u32) -> Option<Outcome> {
+        let begun = self.installed >= version || self.unit_failed || self.cut_short;
+        if begun || self.busy() {
+            return self.apply(releases, version);
+        }
+        Some(Outcome::ApplyRefused("it was never ordered".to_owned()))
     }
 
     fn undo(&mut self) -> Option<Outcome> {

@@ -191,6 +191,8 @@ pub enum Spoil {
     Lost,
     /// Refused.
     Refused,
+    /// What is to be done is not in order.
+    Unready,
     /// A blocker is there.
     Blocked,
     /// It cannot be told.

@@ -18,10 +18,15 @@ pub fn program(layout: &Layout, name: &str) -> Command {
         .env("APT_LISTCHANGES_FRONTEND", "none")
         .env("APT_LISTBUGS_FRONTEND", "none")
         .env("UCF_FORCE_CONFFOLD", "1");
-    match layout.apt_config() {
+    let command = match layout.apt_config() {
         Some(file) => command.env("APT_CONFIG", file),
         None => command,
+    };
+    if layout.with_services() {
+        return command;
     }
+    // systemctl then does nothing but enable and disable: ENVIRONMENT.md of systemd.
+    command.env("SYSTEMD_OFFLINE", "1")
 }
 
 fn apt_program(layout: &Layout, name: &str) -> Command {

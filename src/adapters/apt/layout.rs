@@ -10,13 +10,26 @@ pub struct Layout {
     state: PathBuf,
     root: PathBuf,
     apt_config: Option<PathBuf>,
+    services: bool,
 }
 
 impl Layout {
     /// The running system, with our files under `state`.
     #[must_use]
     pub fn system(state: &Path) -> Self {
-        Self { state: state.to_owned(), root: PathBuf::from("/"), apt_config: None }
+        Self { state: state.to_owned(), root: PathBuf::from("/"), apt_config: None, services: true }
+    }
+
+    /// The same where services are neither started nor stopped: in a boot for updates.
+    #[must_use]
+    pub fn without_services(self) -> Self {
+        Self { services: false, ..self }
+    }
+
+    /// May maintainer scripts start and stop services?
+    #[must_use]
+    pub fn with_services(&self) -> bool {
+        self.services
     }
 
     /// A system in a directory; apt reads `apt_config` first (as `APT_CONFIG`), and must learn of
@@ -27,7 +40,14 @@ impl Layout {
             state: state.to_owned(),
             root: root.to_owned(),
             apt_config: Some(apt_config.to_owned()),
+            services: true,
         }
+    }
+
+    /// Where our own files are.
+    #[must_use]
+    pub fn state(&self) -> &Path {
+        &self.state
     }
 
     /// The private lists of all sources.

@@ -47,6 +47,17 @@ pub struct Ready {
     _lock: DailyLock,
 }
 
+/// Can a transaction of the plan begin, as far as its stage goes? Otherwise why not.
+///
+/// # Errors
+/// When its files cannot be read, or are not what was staged.
+pub async fn staged(layout: &Layout, plan: &Plan) -> Result<Result<(), String>, AptError> {
+    if !plans::is_staged(layout, &plan.id) {
+        return Ok(Err(format!("plan {} is not staged", plan.id.short())));
+    }
+    repository::verify(&Repository::stage(layout, plan)).await.map(Ok)
+}
+
 /// Verifies the stage, waits for other package managers (for `lock_limit` in all), finishes what an
 /// interrupted dpkg left behind, and makes apt show that exactly the rest of the plan comes next.
 ///
@@ -57,11 +68,10 @@ pub async fn prepare(
     lock_limit: Duration,
 ) -> Result<Result<Ready, String>, AptError> {
     let plan = plans::load(layout, id)?;
-    if !plans::is_staged(layout, id) {
-        return Ok(Err(format!("plan {} is not staged", id.short())));
+    if let Err(why) = staged(layout, &plan).await? {
+        return Ok(Err(why));
     }
     let stage = Repository::stage(layout, &plan);
-    repository::verify(&stage).await?;
     let lock = match locks::take(layout, lock_limit).await? {
         Ok(lock) => lock,
         Err(held) => return Ok(Err(held.text)),

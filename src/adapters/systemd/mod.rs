@@ -9,6 +9,7 @@ mod proxies;
 pub mod timedate;
 pub mod transient;
 pub mod units;
+pub mod update_link;
 
 /// systemd, over the system bus.
 #[derive(Clone, Debug)]

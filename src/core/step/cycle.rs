@@ -84,6 +84,7 @@ impl Machine<'_> {
                     reason: String::new(),
                     always_reboot: false,
                     now: false,
+                    at_boot: false,
                     undone: None,
                 });
                 self.go(Phase::Releasing { job, ended: Ended::GaveBack });
@@ -113,21 +114,47 @@ impl Machine<'_> {
 
     fn recorded(&mut self, job: Job, outcome: Outcome) {
         match outcome {
+            Outcome::Recorded if job.at_boot => self.boot_to_apply(job),
             Outcome::Recorded if job.plan.is_some() => self.go(Phase::Applying { job, orders: 0 }),
             Outcome::Recorded => self.go(Phase::Deciding { job }),
             other => self.retry_or_give_back(job, "record-failed", other),
         }
     }
 
+    /// Reboots into a boot that installs the plan. Everything is as it was until then.
+    fn boot_to_apply(&mut self, job: Job) {
+        match gate::may_reboot(self.policy, self.now, &job) {
+            Ok(()) => {
+                let boot = self.state.boot_id.clone();
+                let reasons = vec!["updates to be installed while it boots".to_owned()];
+                self.go(Phase::Rebooting { job, boot, reasons, requests: 0 });
+            }
+            Err(why) => self.give_back(job, why),
+        }
+    }
+
+    /// Nothing was changed: the stage is not to be trusted, or apt is busy. Stage anew.
+    fn stage_anew(&mut self, job: Job, reason: String) {
+        self.state.staged = None;
+        self.state.supply.next_check = self.now.mono.plus(BLOCKED_PAUSE);
+        self.give_back(job, Verdict::new("apply-refused", reason));
+    }
+
+    /// No package was changed, and yet the node has booted since it was in service.
+    fn booted_in_vain(&mut self, job: Job, reason: String) {
+        self.state.staged = None;
+        self.state.supply.next_check = self.now.mono.plus(BLOCKED_PAUSE);
+        self.hold_off(BLOCKED_PAUSE, Verdict::new("apply-refused", reason));
+        self.go(Phase::Restoring { job: Job { plan: None, at_boot: false, ..job } });
+    }
+
     fn applied(&mut self, job: Job, orders: u32, outcome: Outcome) {
         match outcome {
-            Outcome::Applied => self.go(Phase::Deciding { job }),
-            Outcome::ApplyRefused(reason) if orders <= 1 => {
-                // Nothing was changed: the stage is not to be trusted, or apt is busy. Stage anew.
-                self.state.staged = None;
-                self.state.supply.next_check = self.now.mono.plus(BLOCKED_PAUSE);
-                self.give_back(job, Verdict::new("apply-refused", reason));
+            Outcome::Applied => self.go(Phase::Deciding { job: Job { at_boot: false, ..job } }),
+            Outcome::ApplyRefused(reason) if job.at_boot && orders <= 1 => {
+                self.booted_in_vain(job, reason);
             }
+            Outcome::ApplyRefused(reason) if orders <= 1 => self.stage_anew(job, reason),
             Outcome::ApplyRefused(reason) | Outcome::ApplyFailed(reason) => {
                 self.fail(job, Cause::Apply, reason);
             }
@@ -240,12 +267,21 @@ impl Machine<'_> {
             Outcome::RebootAccepted => self.later(self.policy.reboot_timeout, String::new()),
             // The only request there was is known to have been refused: no reboot can come of it. What
             // asked for it (evidence, an admin) is still in the state, and asks again.
+            Outcome::ApplyRefused(why) if requests <= 1 && job.at_boot => {
+                self.stage_anew(job, why);
+            }
+            Outcome::RebootRefused(why) if requests <= 1 && job.at_boot => {
+                self.give_back(job, Verdict::new("inhibited", why));
+            }
             Outcome::RebootRefused(why) if requests <= 1 => {
                 self.hold_off(BLOCKED_PAUSE, Verdict::new("inhibited", why));
                 self.go(Phase::Restoring { job });
             }
             // An earlier request may still come. Requests are few, and an inhibitor may last: no hurry.
             Outcome::RebootRefused(error) => self.later(self.policy.reboot_timeout, error),
+            Outcome::ApplyRefused(error) if job.at_boot => {
+                self.later(self.policy.reboot_timeout, error);
+            }
             Outcome::Failed(error) => self.later(BLOCKED_PAUSE, error),
             other => self.confused(&other),
         }
@@ -414,7 +450,9 @@ impl Machine<'_> {
     }
 
     /// Keeps the slot, denies the plan, halts the group.
-    fn fail(&mut self, job: Job, cause: Cause, reason: String) {
+    fn fail(&mut self, mut job: Job, cause: Cause, reason: String) {
+        // The reboot that did not come may still come, and install it.
+        job.at_boot &= cause == Cause::Reboot;
         let (reason, halted) = match &job.undone {
             None => (reason, false),
             Some(undone) => {

@@ -70,16 +70,21 @@ impl Machine<'_> {
             Phase::Recording { .. } => Some(Effect::Record),
             Phase::Applying { job, orders } => {
                 *orders = (*orders + 1).min(MAX_APPLY_ORDERS);
-                job.plan.clone().map(Effect::Apply)
+                let order = if job.at_boot { Effect::Finish } else { Effect::Apply };
+                job.plan.clone().map(order)
             }
             Phase::Undoing { job, orders, .. } => {
                 *orders = (*orders + 1).min(MAX_UNDO_ORDERS);
                 job.plan.clone().map(Effect::Undo)
             }
             Phase::Deciding { .. } => Some(Effect::ReadEvidence),
-            Phase::Rebooting { boot, requests, .. } => {
+            Phase::Rebooting { job, boot, requests, .. } => {
                 *requests += 1;
-                Some(Effect::Reboot(boot.clone()))
+                let boot = boot.clone();
+                Some(match job.plan.clone().filter(|_| job.at_boot) {
+                    Some(plan) => Effect::ApplyAtBoot { boot, plan },
+                    None => Effect::Reboot(boot),
+                })
             }
             Phase::Restoring { .. } => Some(Effect::Restore),
             Phase::Verifying { job, .. } => Some(Effect::Verify(job.plan.clone())),

@@ -47,6 +47,7 @@ timeout = "{verify_timeout}"
 min_remaining = "0s"
 [packages]
 origins = "all"
+apply = "{apply}"
 on_failure = "{on_failure}"
 [canary]
 {canary}"""
@@ -144,16 +145,19 @@ class Lab:
     def configure(self, node: Node, strategy: str = "etcd-lock", verb: str = "restart", **changes: str) -> None:
         """Writes the node's configuration (quick times) and has the agent load it (or `reload` it)."""
         endpoints = ", ".join(f'"{url}"' for url in self.etcd.endpoints)
-        values = {"group": "default", "on_failure": "roll-back", "verify_timeout": "60s", "etcd_timeout": "2s", "canary": "", "endpoints": endpoints, "access": self.etcd.access, **changes}
+        values = {"group": "default", "apply": "online", "on_failure": "roll-back", "verify_timeout": "60s", "etcd_timeout": "2s", "canary": "", "endpoints": endpoints, "access": self.etcd.access, **changes}
         node.write(CONFIG, SETTINGS.format(strategy=strategy, **values))
         node.run("systemctl", verb, "lockkeeperd.service")
 
-    def fleet(self, packages: dict[str, Kind] | None = None, version: str = "1.0") -> list[Node]:
-        """Three nodes with etcd and workloads on an old package set, under lockkeeper's care."""
+    def fleet(
+        self, packages: dict[str, Kind] | None = None, version: str = "1.0", made: Iterable[str] = ()
+    ) -> list[Node]:
+        """Three nodes with etcd and workloads on an old package set, under lockkeeper's care. `made`: packages
+        of the scenario's own, in the archive already."""
         packages = self.SET if packages is None else packages
         nodes = self.boot(["web-1", "web-2", "web-3"])
         self.offer(version, packages)
-        self.install(nodes, ["lockkeeper", *packages])
+        self.install(nodes, ["lockkeeper", *packages, *made])
         each(nodes, self.configure)
         return nodes
 

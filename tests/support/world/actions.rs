@@ -48,7 +48,9 @@ impl World {
             }
             Action::UnitEnds(n, well) => {
                 let running = self.nodes[n].machine.busy();
-                self.machine(n).unit_ends(&setup.releases, well);
+                if self.machine(n).unit_ends(&setup.releases, well) {
+                    self.boots(setup, n);
+                }
                 return Ok(running);
             }
             Action::Sicken(n) => {
@@ -98,7 +100,7 @@ impl World {
     }
 
     pub(super) fn start(&mut self, setup: &Setup, n: usize) -> Outcomes<bool> {
-        if self.nodes[n].agent.alive {
+        if self.nodes[n].agent.alive || self.nodes[n].machine.updating {
             return Ok(false);
         }
         let (now, policy) = (self.now(n), self.policy(setup, n));
@@ -111,7 +113,7 @@ impl World {
     }
 
     pub(super) fn boots(&mut self, setup: &Setup, n: usize) {
-        self.machine(n).boots();
+        self.machine(n).boots(&setup.releases);
         if !setup.finite {
             self.wall += 10;
         }
@@ -154,7 +156,8 @@ impl World {
             let phase = node.agent.state.phase.word();
             return violation(format!("{} reboots in {phase}", name(n)));
         }
-        if !node.machine.needs_reboot && !node.machine.asked {
+        let updates = node.agent.state.phase.held().is_some_and(|job| job.at_boot);
+        if !node.machine.needs_reboot && !node.machine.asked && !updates {
             return violation(format!("{} reboots for no reason", name(n)));
         }
         let asked = node.agent.state.phase.held().is_some_and(|job| job.always_reboot);

@@ -61,7 +61,11 @@ impl World {
                 Some(Outcome::Halted)
             }
             // One unit at a time, and each is waited for.
-            Effect::Apply(_) | Effect::Undo(_) if self.nodes[n].machine.busy() => return false,
+            Effect::Apply(_) | Effect::Finish(_) | Effect::Undo(_)
+                if self.nodes[n].machine.busy() =>
+            {
+                return false;
+            }
             local => self.machine(n).carry_out(&setup.releases, local),
         };
         if let Some(outcome) = outcome {
@@ -134,6 +138,12 @@ impl World {
                 Outcome::UndoImpossible(text())
             }
             (Spoil::Refused, Effect::Reboot(_), None) => Outcome::RebootRefused(text()),
+            (Spoil::Refused, Effect::ApplyAtBoot { .. }, None) => {
+                // A refusal takes back what an earlier request has arranged.
+                self.machine(n).ordered = None;
+                Outcome::RebootRefused(text())
+            }
+            (Spoil::Unready, Effect::ApplyAtBoot { .. }, None) => Outcome::ApplyRefused(text()),
             (Spoil::Blocked, Effect::Probe, None) => {
                 Outcome::Probed { inhibitors: Evidence::No, quorum: yes() }
             }
