@@ -7,8 +7,7 @@ use std::{path::Path, process::ExitCode, time::Duration};
 use lockkeeper::{
     adapters::apt::{
         Layout,
-        plans::{self, Way},
-        transaction::Outcome,
+        plans::{self, Outcome, Way},
     },
     config::settings::{Packages, Settings, WithoutWayBack},
     core::{choice::Origins, plan::PlanId},

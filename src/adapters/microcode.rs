@@ -6,7 +6,7 @@
 use std::{fs, os::unix::fs::MetadataExt};
 
 use crate::{
-    adapters::{apt::Layout, clock, kernel},
+    adapters::{clock, kernel, packages::Layout},
     core::health::Evidence,
 };
 

@@ -11,6 +11,7 @@ pub mod microcode;
 pub mod migrate;
 pub mod neighbours;
 pub mod node;
+pub mod packages;
 pub mod slots;
 pub mod stale;
 pub mod state_file;

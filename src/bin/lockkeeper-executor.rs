@@ -5,7 +5,10 @@ use std::{path::Path, process::ExitCode, time::Duration};
 use anyhow::{Context as _, bail};
 use lockkeeper::{
     adapters::{
-        apt::{Layout, plans::Way, transaction::Outcome},
+        packages::{
+            Layout,
+            plans::{Outcome, Way},
+        },
         systemd::Systemd,
     },
     config::{

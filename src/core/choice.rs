@@ -132,6 +132,8 @@ const VARIABLES: [&str; 3] = ["codename", "distro_id", "distro_codename"];
 pub struct Distribution {
     /// `ID`: `debian`, `ubuntu`; empty when it is not known.
     pub id: String,
+    /// `ID_LIKE`: those it is made from, each a word.
+    pub like: String,
     /// `VERSION_CODENAME`: `bookworm`.
     pub codename: String,
 }
@@ -147,7 +149,13 @@ impl Distribution {
             });
             values.next_back().unwrap_or_default()
         };
-        Self { id: value("ID"), codename: value("VERSION_CODENAME") }
+        Self { id: value("ID"), like: value("ID_LIKE"), codename: value("VERSION_CODENAME") }
+    }
+
+    /// Is it this one, or made from it?
+    #[must_use]
+    pub fn is_like(&self, id: &str) -> bool {
+        self.id == id || self.like.split_whitespace().any(|word| word == id)
     }
 
     /// Its name in Release files.
@@ -418,6 +426,15 @@ mod tests {
     }
 
     #[test]
+    fn a_distribution_is_like_itself_and_those_it_is_made_from() {
+        let rocky = Distribution::parse("ID=\"rocky\"\nID_LIKE=\"rhel centos fedora\"\n");
+        for (id, expected) in [("rocky", true), ("fedora", true), ("debian", false), ("", false)] {
+            assert_eq!(rocky.is_like(id), expected, "{id}");
+        }
+        assert!(debian().is_like("debian") && ubuntu().is_like("debian"));
+    }
+
+    #[test]
     fn one_good_archive_is_enough_and_no_archive_is_not() {
         let security = release("Debian", "x", "bookworm-security", "Debian-Security");
         let other = release("Docker", "x", "y", "z");
@@ -429,7 +446,7 @@ mod tests {
 
     #[test]
     fn an_unknown_distribution_needs_patterns() {
-        let mint = Distribution { id: "linuxmint".into(), codename: "wilma".into() };
+        let mint = Distribution::parse("ID=linuxmint\nVERSION_CODENAME=wilma\n");
         for origins in [Origins::Distribution, Origins::Security] {
             let error = Rules::of(&origins, mint.clone()).unwrap_err();
             assert!(error.contains("\"linuxmint\"") && error.contains("packages.origins"));

@@ -10,8 +10,8 @@ use tracing::warn;
 
 use crate::{
     adapters::{
-        apt::{Layout, installed},
         clock,
+        packages::{self, Layout},
         slots::SlotStore,
         state_file,
         systemd::Systemd,
@@ -58,7 +58,7 @@ impl Told {
         let verified = Verified {
             schema: SCHEMA,
             name: name.to_owned(),
-            // Only dpkg's record is read.
+            // Only the package manager's record is read.
             packages: packages(&Layout::system(Path::new("/nonexistent"))).await?,
         };
         let news = (groups.to_vec(), verified);
@@ -80,12 +80,8 @@ impl Told {
 
 /// Everything installed, `name:arch` and version. A node with a broken package has verified nothing.
 async fn packages(layout: &Layout) -> Result<BTreeMap<String, String>, String> {
-    let installed = installed::query(layout).await.map_err(|error| chain(&error))?;
-    if let Some(broken) = installed.iter().find(|package| package.is_broken()) {
-        return Err(broken.sentence());
-    }
-    let complete = installed.into_iter().filter(installed::Installed::is_complete);
-    Ok(complete.map(|p| (format!("{}:{}", p.name, p.arch), p.version)).collect())
+    let manager = packages::of(layout).map_err(|error| chain(&error))?;
+    manager.installed().await.map_err(|error| chain(&error))
 }
 
 /// What the canary group allows now; `None` when none is followed. What it has verified is remembered

@@ -2,7 +2,10 @@
 
 use super::run::{Run, RunError};
 use crate::{
-    adapters::apt::{AptError, Layout, installed, plans, transaction::Outcome},
+    adapters::packages::{
+        self, Layout, PackageError,
+        plans::{self, Outcome},
+    },
     core::plan::PlanId,
     dbus::executor::ApplyReport,
     observe::logging::chain,
@@ -36,7 +39,7 @@ pub async fn apply(run: &Run<'_>) -> Result<ApplyReport, RunError> {
 }
 
 /// What is said of a plan whose document cannot be read: it may have been begun.
-pub(super) fn unreadable(layout: &Layout, id: &PlanId, error: &AptError) -> ApplyReport {
+pub(super) fn unreadable(layout: &Layout, id: &PlanId, error: &PackageError) -> ApplyReport {
     let reason = chain(error);
     if plans::is_under_way(layout, id).unwrap_or(true) {
         ApplyReport::Failed { reason }
@@ -52,15 +55,15 @@ pub async fn verify_installed(
     layout: &Layout,
     id: &PlanId,
     or_undone: bool,
-) -> Result<Vec<String>, AptError> {
+) -> Result<Vec<String>, PackageError> {
     let plan = plans::load(layout, id)?;
-    Ok(installed::ails(&plan, &installed::query(layout).await?, or_undone))
+    packages::of(layout)?.ails(&plan, or_undone).await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::apt::plans::Way;
+    use crate::adapters::packages::plans::Way;
 
     fn layout() -> (tempfile::TempDir, Layout, PlanId) {
         let dir = tempfile::tempdir().unwrap();

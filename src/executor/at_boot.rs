@@ -16,12 +16,11 @@ use super::{
 };
 use crate::{
     adapters::{
-        apt::{
-            AptError, Layout,
-            plans::{self, Way},
-            transaction::{self, Outcome},
-        },
         command::{Command, CommandError},
+        packages::{
+            self, Layout, PackageError,
+            plans::{self, Outcome, Way},
+        },
         state_file::{self, StateFileError},
         systemd::{
             boot,
@@ -47,7 +46,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub enum AtBootError {
     /// The plan's files.
     #[error(transparent)]
-    Apt(#[from] AptError),
+    Packages(#[from] PackageError),
     /// Our own file.
     #[error(transparent)]
     Order(#[from] StateFileError),
@@ -149,13 +148,21 @@ async fn unready(layout: &Layout, id: &PlanId) -> Option<String> {
     }
 }
 
-async fn readiness(layout: &Layout, id: &PlanId) -> Result<Result<(), String>, AptError> {
+async fn readiness(layout: &Layout, id: &PlanId) -> Result<Result<(), String>, PackageError> {
     let plan = plans::load(layout, id)?;
+    let short = id.short();
     if plans::result(layout, id, Way::There)?.is_some() || plans::is_gone_back_from(layout, id)? {
-        let id = id.short();
-        return Ok(Err(format!("plan {id} was installed already; to try again, stage it again")));
+        return Ok(Err(format!(
+            "plan {short} was installed already; to try again, stage it again"
+        )));
     }
-    transaction::staged(layout, &plan).await
+    if !plans::is_staged(layout, id) {
+        return Ok(Err(format!("plan {short} is not staged")));
+    }
+    if !packages::of(layout)?.is_good(&plan).await {
+        return Ok(Err(format!("the stage of plan {short} is not what it was")));
+    }
+    Ok(Ok(()))
 }
 
 /// Makes the link, or removes it, in a unit that may; waits until it is seen to be so.
@@ -302,6 +309,8 @@ mod tests {
         };
         let plan = Plan::new(vec![package]).unwrap();
         fs::create_dir_all(layout.plans()).unwrap();
+        fs::create_dir_all(layout.at("var/lib/dpkg")).unwrap();
+        fs::write(layout.at("var/lib/dpkg/status"), "").unwrap();
         plans::remember(&layout, &plan).unwrap();
         (dir, layout, plan.id)
     }

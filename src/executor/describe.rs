@@ -2,38 +2,38 @@
 //! by it.
 
 use crate::{
-    adapters::apt::{
-        AptError, Layout, changelog, plans, repository,
+    adapters::packages::{
+        self, Layout, PackageError, plans,
         way_back::{Earlier, How},
     },
-    core::plan::{PackageChange, PlanId},
+    core::plan::PlanId,
     dbus::executor::{Back, Changelog, PackageDetails, PlanDetails},
 };
 
 /// What the staging of a plan has found out.
-pub fn describe(layout: &Layout, id: &PlanId) -> Result<PlanDetails, AptError> {
+pub async fn describe(layout: &Layout, id: &PlanId) -> Result<PlanDetails, PackageError> {
     let plan = plans::load(layout, id)?;
+    let manager = packages::of(layout)?;
     let back = plans::way_back(layout, id)?.filter(|back| back.is_of(&plan));
-    let index = repository::index(layout, id)?;
     // It has one entry for each package, in the plan's order.
     let earlier = |place: usize| back.as_ref().and_then(|back| back.packages.get(place));
-    let details = |(place, package): (usize, &PackageChange)| PackageDetails {
-        name: package.name.clone(),
-        arch: package.arch.clone(),
-        why: package.why().word().to_owned(),
-        needed_by: if package.from.is_none() {
-            repository::needed_by(&index, &package.name)
-        } else {
-            Vec::new()
-        },
-        asks_for_reboot: package.asks_for_reboot(),
-        way_back: earlier(place).map(way_back),
-    };
-    Ok(PlanDetails {
-        id: id.clone(),
-        packages: plan.packages.iter().enumerate().map(details).collect(),
-        without_way_back: back.map(|back| back.missing()).unwrap_or_default(),
-    })
+    let mut packages = Vec::new();
+    for (place, package) in plan.packages.iter().enumerate() {
+        let needed_by = match package.from {
+            None => manager.needed_by(id, &package.name).await?,
+            Some(_) => Vec::new(),
+        };
+        packages.push(PackageDetails {
+            name: package.name.clone(),
+            arch: package.arch.clone(),
+            why: package.why().word().to_owned(),
+            needed_by,
+            asks_for_reboot: package.asks_for_reboot(),
+            way_back: earlier(place).map(way_back),
+        });
+    }
+    let without_way_back = back.map(|back| back.missing()).unwrap_or_default();
+    Ok(PlanDetails { id: id.clone(), packages, without_way_back })
 }
 
 fn way_back(earlier: &Earlier) -> Back {
@@ -50,15 +50,17 @@ pub async fn changelogs(
     layout: &Layout,
     id: &PlanId,
     name: &str,
-) -> Result<Vec<Changelog>, AptError> {
+) -> Result<Vec<Changelog>, PackageError> {
     let plan = plans::load(layout, id)?;
+    let manager = packages::of(layout)?;
     let mut found = Vec::new();
     for package in plan.packages.iter().filter(|p| name.is_empty() || p.name == name) {
-        let text = changelog::of(layout, id, package).await?;
+        let news = manager.news(id, package).await?;
+        let (text, urgency) = news.map(|news| (news.text, news.urgency)).unzip();
         found.push(Changelog {
             name: package.name.clone(),
             arch: package.arch.clone(),
-            urgency: text.as_deref().and_then(changelog::urgency),
+            urgency: urgency.flatten(),
             text,
         });
     }

@@ -7,8 +7,8 @@ use std::{
 
 use crate::{
     adapters::{
-        apt::{AptError, Layout},
         containers::ContainerError,
+        packages::{Layout, PackageError},
         stale::LookError,
         state_file::StateFileError,
         systemd::{Systemd, SystemdError, boot::BootIdError},
@@ -133,7 +133,7 @@ pub enum WorkloadError {
     Stale(#[from] LookError),
     /// The plan.
     #[error(transparent)]
-    Plan(#[from] AptError),
+    Plan(#[from] PackageError),
     /// A container engine.
     #[error(transparent)]
     Containers(#[from] ContainerError),

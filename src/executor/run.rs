@@ -10,11 +10,9 @@ use zbus::Connection;
 
 use crate::{
     adapters::{
-        apt::{
-            AptError, Layout,
-            plans::{self, Way},
-            transaction::{self, Outcome},
-            undo,
+        packages::{
+            self, Layout, PackageError,
+            plans::{self, Outcome, Way},
         },
         systemd::transient::{self, Started, TransientError, UnitState},
     },
@@ -36,7 +34,7 @@ const LEFT_OVER: u32 = 3600;
 pub enum RunError {
     /// The plan's files.
     #[error(transparent)]
-    Apt(#[from] AptError),
+    Packages(#[from] PackageError),
     /// The unit.
     #[error(transparent)]
     Unit(#[from] TransientError),
@@ -168,7 +166,11 @@ impl Run<'_> {
 }
 
 /// Counts the next attempt; answers with the failure when there have been enough.
-pub(super) fn begin(layout: &Layout, id: &PlanId, way: Way) -> Result<Option<Outcome>, AptError> {
+pub(super) fn begin(
+    layout: &Layout,
+    id: &PlanId,
+    way: Way,
+) -> Result<Option<Outcome>, PackageError> {
     let started = plans::attempts(layout, id, way)?;
     if started < ATTEMPTS {
         plans::count_attempts(layout, id, way, started + 1)?;
@@ -180,7 +182,7 @@ pub(super) fn begin(layout: &Layout, id: &PlanId, way: Way) -> Result<Option<Out
     Ok(Some(failed))
 }
 
-fn uncount(layout: &Layout, id: &PlanId, way: Way) -> Result<(), AptError> {
+fn uncount(layout: &Layout, id: &PlanId, way: Way) -> Result<(), PackageError> {
     let started = plans::attempts(layout, id, way)?.saturating_sub(1);
     plans::count_attempts(layout, id, way, started)
 }
@@ -215,7 +217,7 @@ pub async fn transact(
     id: &PlanId,
     way: Way,
     lock_limit: Duration,
-) -> Result<Outcome, AptError> {
+) -> Result<Outcome, PackageError> {
     if let Some(outcome) = plans::result(layout, id, way)? {
         return Ok(outcome);
     }
@@ -234,7 +236,7 @@ pub async fn transact(
 }
 
 /// A plan that is gone back from is not tried any more, though its own transaction was cut off.
-fn give_up(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
+fn give_up(layout: &Layout, id: &PlanId) -> Result<(), PackageError> {
     let begun = plans::attempts(layout, id, Way::There)? > 0;
     if begun && plans::result(layout, id, Way::There)?.is_none() {
         let reason = "the transaction was cut off, and not tried again".to_owned();
@@ -244,22 +246,10 @@ fn give_up(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
 }
 
 async fn attempt(layout: &Layout, id: &PlanId, way: Way, lock_limit: Duration) -> Outcome {
-    let outcome = match way {
-        Way::There => match prepared(transaction::prepare(layout, id, lock_limit).await) {
-            Ok(ready) => transaction::install(layout, ready).await,
-            Err(refused) => return refused,
-        },
-        Way::Back => match prepared(undo::prepare(layout, id, lock_limit).await) {
-            Ok(ready) => undo::go(layout, &ready).await,
-            Err(refused) => return refused,
-        },
-    };
-    outcome.unwrap_or_else(|error| Outcome::Failed { reason: chain(&error) })
-}
-
-fn prepared<T>(ready: Result<Result<T, String>, AptError>) -> Result<T, Outcome> {
-    let ready = ready.unwrap_or_else(|error| Err(chain(&error)));
-    ready.map_err(|reason| Outcome::Refused { reason })
+    match packages::of(layout) {
+        Ok(manager) => manager.attempt(id, way, lock_limit).await,
+        Err(error) => Outcome::Refused { reason: chain(&error) },
+    }
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     adapters::{
-        apt::{AptError, plans::Way, progress},
         node,
+        packages::{PackageError, plans::Way, progress},
         systemd::boot,
     },
     core::{canary::Ripe, health::HealthReport, plan::PlanId},
@@ -203,14 +203,14 @@ fn done<T, E: std::error::Error + 'static>(result: Result<T, E>) -> Result<T, Er
 }
 
 /// As [`done`], with the kinds of error a caller can act on.
-fn packages<T>(result: Result<T, AptError>) -> Result<T, Error> {
+fn packages<T>(result: Result<T, PackageError>) -> Result<T, Error> {
     result.map_err(|error| {
         let text = chain(&error);
         warn!("{text}");
         match error {
-            AptError::NoPlan(_) => Error::UnknownPlan(text),
-            AptError::Damaged { .. } | AptError::Differs { .. } => Error::NotStaged(text),
-            AptError::Busy(_) => Error::Busy(text),
+            PackageError::NoPlan(_) => Error::UnknownPlan(text),
+            PackageError::Damaged { .. } | PackageError::Differs { .. } => Error::NotStaged(text),
+            PackageError::Busy(_) => Error::Busy(text),
             _ => Error::Failed(text),
         }
     })
@@ -242,7 +242,7 @@ impl Executor {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<String, Error> {
         let _call = self.admit(bus, &header).await?;
-        json(&packages(describe::describe(&self.context.layout, &plan_id(plan)?))?)
+        json(&packages(describe::describe(&self.context.layout, &plan_id(plan)?).await)?)
     }
 
     async fn changelogs(

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 use super::{Context, WorkloadError, record};
 use crate::{
     adapters::{
-        apt::plans::{self, Way},
+        packages::plans::{self, Way},
         stale::{self, restarted},
         systemd::{boot, jobs::Started},
     },

@@ -2,10 +2,7 @@
 
 use super::run::{Run, RunError};
 use crate::{
-    adapters::apt::{
-        plans::{self, Way},
-        transaction::Outcome,
-    },
+    adapters::packages::plans::{self, Outcome, Way},
     dbus::executor::UndoReport,
     observe::logging::chain,
 };

@@ -4,9 +4,8 @@ use std::{fs, time::Duration};
 
 use lockkeeper::{
     adapters::apt::{
-        plans::{self, Way},
-        progress, repository,
-        transaction::{self, Outcome},
+        plans::{self, Outcome, Way},
+        progress, repository, transaction,
     },
     config::settings::WithoutWayBack,
     dbus::executor::{ApplyReport, UndoReport},

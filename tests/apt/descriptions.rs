@@ -33,7 +33,7 @@ async fn a_plan_says_of_each_package_why_it_comes_and_how_it_would_go() {
         Package::new("gamma", "1.2").field("Recommends", "delta"),
     ]);
     let plan = staged(&system).await;
-    let details = describe(&system.layout, &plan.id).unwrap();
+    let details = describe(&system.layout, &plan.id).await.unwrap();
     assert_eq!(details.id, plan.id);
     let names = |found: Vec<&String>| found.into_iter().cloned().collect::<Vec<_>>();
     assert_eq!(
@@ -55,7 +55,7 @@ async fn a_plan_says_of_each_package_why_it_comes_and_how_it_would_go() {
 #[tokio::test]
 async fn a_package_without_a_way_back_is_named_with_the_reason() {
     let (_archive, system) = without_way_back();
-    let details = describe(&system.layout, &staged(&system).await.id).unwrap();
+    let details = describe(&system.layout, &staged(&system).await.id).await.unwrap();
     let Some(Back::Missing { why }) = &package(&details, "alpha").way_back else {
         panic!("{details:?}")
     };
@@ -67,7 +67,7 @@ async fn a_package_without_a_way_back_is_named_with_the_reason() {
 async fn a_plan_that_is_not_known_is_not_described() {
     let (_archive, system) = updated();
     let unknown = PlanId::parse(&"0".repeat(64)).unwrap();
-    assert!(matches!(describe(&system.layout, &unknown), Err(AptError::NoPlan(_))));
+    assert!(matches!(describe(&system.layout, &unknown).await, Err(AptError::NoPlan(_))));
     let found = changelogs(&system.layout, &unknown, "").await;
     assert!(matches!(found, Err(AptError::NoPlan(_))));
 }

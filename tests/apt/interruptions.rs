@@ -7,9 +7,8 @@ use std::{
 
 use lockkeeper::{
     adapters::apt::{
-        plans::{self, Way},
+        plans::{self, Outcome, Way},
         repository,
-        transaction::Outcome,
     },
     dbus::executor::ApplyReport,
     executor::run::transact,

@@ -25,8 +25,7 @@ use lockkeeper::{
     adapters::{
         apt::{
             AptError, Layout,
-            plans::{self, Way},
-            transaction::Outcome,
+            plans::{self, Outcome, Way},
         },
         clock,
     },

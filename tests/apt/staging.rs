@@ -5,9 +5,8 @@ use std::{fs, os::unix::fs::MetadataExt, path::Path, process::Command, time::Dur
 use lockkeeper::{
     adapters::apt::{
         AptError,
-        plans::{self, Way},
+        plans::{self, Outcome, Way},
         repository,
-        transaction::Outcome,
     },
     config::settings::WithoutWayBack,
     core::plan::PlanId,

@@ -3,7 +3,10 @@
 use std::fs;
 
 use lockkeeper::{
-    adapters::apt::{Layout, plans, way_back::How},
+    adapters::{
+        apt::{Layout, plans},
+        packages::way_back::How,
+    },
     config::settings::WithoutWayBack,
     core::plan::PlanId,
     dbus::executor::{ApplyReport, UndoReport},

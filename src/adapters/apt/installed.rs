@@ -1,5 +1,7 @@
 //! What dpkg says is installed, and what a plan still lacks.
 
+use std::collections::BTreeMap;
+
 use super::{AptError, Layout, apt_get, version::compare};
 use crate::core::plan::{PackageChange, Plan};
 
@@ -47,6 +49,16 @@ impl Installed {
 /// All packages dpkg knows of.
 pub async fn query(layout: &Layout) -> Result<Vec<Installed>, AptError> {
     parse(&apt_get::dpkg_query(layout).args(["-W", "-f", FORMAT]).output().await?)
+}
+
+/// The version of each complete package, by `name:arch`; an error when one is broken.
+pub async fn versions(layout: &Layout) -> Result<BTreeMap<String, String>, AptError> {
+    let installed = query(layout).await?;
+    if let Some(broken) = installed.iter().find(|package| package.is_broken()) {
+        return Err(AptError::Said { doing: "listing what is installed", said: broken.sentence() });
+    }
+    let complete = installed.into_iter().filter(Installed::is_complete);
+    Ok(complete.map(|p| (format!("{}:{}", p.name, p.arch), p.version)).collect())
 }
 
 /// `name:arch` of the packages the admin holds.

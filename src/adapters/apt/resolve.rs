@@ -12,24 +12,16 @@ use super::{
     uris::{self, Uri},
 };
 use crate::{
+    adapters::packages::Resolved,
     config::settings::Phased,
     core::{
-        choice::{Candidate, KeptBack, Objection, Rules},
+        choice::{Candidate, Objection, Rules},
         plan::{PackageChange, Plan},
     },
 };
 
 /// Each round hides one version more of some package; more than these an archive never has.
 const ROUNDS: usize = 50;
-
-/// The answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resolved {
-    /// What to install; `None` when there is nothing.
-    pub plan: Option<Plan>,
-    /// What has a newer version and is left as it is.
-    pub kept_back: Vec<KeptBack>,
-}
 
 /// What apt would do, and what of it the rules refused on the way there.
 pub(super) struct Search {

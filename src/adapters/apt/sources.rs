@@ -1,6 +1,7 @@
 //! Refreshing our own package lists from the system's sources, with the system's keys.
 
 use super::{AptError, Layout, apt_get, durable};
+use crate::adapters::packages::file_system::mount_point;
 
 /// At most this many sources are named in an error; the rest are counted.
 const NAMED: usize = 3;
@@ -22,7 +23,7 @@ pub async fn refresh(layout: &Layout) -> Result<(), AptError> {
         return Ok(());
     }
     if done.said().contains("No space left on device") {
-        return Err(AptError::Full { mount: super::space::mount_point(&layout.lists()) });
+        return Err(AptError::Full { mount: mount_point(&layout.lists()) });
     }
     Err(AptError::Sources(complaint(done.said())))
 }

@@ -1,22 +1,12 @@
 //! Is there room for a plan, on each file system it touches?
 
-use std::{
-    fs,
-    os::unix::fs::MetadataExt,
-    path::{Path, PathBuf},
-};
-
-use rustix::fs::statvfs;
+use std::{fs, path::Path};
 
 use super::{AptError, Layout, apt_get, control, installed, simulation};
-use crate::core::plan::{PackageChange, Plan};
-
-/// Bytes that must be free where a path lies.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Need {
-    path: PathBuf,
-    bytes: u64,
-}
+use crate::{
+    adapters::packages::file_system::{self, Lack, Need, mount_point},
+    core::plan::{PackageChange, Plan},
+};
 
 /// What a plan adds to the system when it is applied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -34,23 +24,16 @@ pub async fn check(layout: &Layout, plan: &Plan, earlier: u64) -> Result<(), Apt
     let growth = growth(plan, &shown, &installed::query(layout).await?);
     let archives = plan.download_bytes().saturating_add(earlier);
     let mut needs = vec![
-        Need { path: layout.plans(), bytes: with_margin(archives) },
-        Need { path: layout.at("usr"), bytes: with_margin(growth.sum + growth.largest) },
+        Need::new(layout.plans(), archives),
+        Need::new(layout.at("usr"), growth.sum + growth.largest),
     ];
     let kernels = plan.packages.iter().filter(|p| is_kernel(&p.name)).count() as u64;
     if kernels > 0 {
-        let bytes = kernels * 2 * kernel_bytes(layout);
-        needs.push(Need { path: layout.at("boot"), bytes: with_margin(bytes) });
+        needs.push(Need::new(layout.at("boot"), kernels * 2 * kernel_bytes(layout)));
     }
-    for need in per_file_system(needs) {
-        let free = free_bytes(&need.path)?;
-        if free < need.bytes {
-            let mount = mount_point(&need.path);
-            let old_kernels = old_kernels(layout, &mount).await;
-            return Err(AptError::Space { mount, need: need.bytes, free, old_kernels });
-        }
-    }
-    Ok(())
+    let Some(Lack { mount, need, free }) = file_system::lack(needs)? else { return Ok(()) };
+    let old_kernels = old_kernels(layout, &mount).await;
+    Err(AptError::Space { mount, need, free, old_kernels })
 }
 
 /// The kernels that apt would remove as no longer needed, if they lie on that file system: never the
@@ -63,44 +46,6 @@ async fn old_kernels(layout: &Layout, mount: &Path) -> Vec<String> {
     // A hint for people: where apt does not give it, the refusal stands without.
     let found = ask.ok().and_then(|done| simulation::parse(&done.stdout).ok()).unwrap_or_default();
     found.removes.into_iter().filter(|name| is_kernel(name)).collect()
-}
-
-/// The file system a path lies on, by the place it is mounted at.
-#[must_use]
-pub fn mount_point(path: &Path) -> PathBuf {
-    let device = |path: &Path| fs::metadata(path).map(|meta| meta.dev()).ok();
-    let path = existing(path);
-    let own = device(path);
-    let inside = path.ancestors().take_while(|above| device(above) == own);
-    inside.last().unwrap_or(path).to_owned()
-}
-
-/// The path, or what exists above it.
-fn existing(path: &Path) -> &Path {
-    path.ancestors().find(|path| path.exists()).unwrap_or(path)
-}
-
-fn with_margin(bytes: u64) -> u64 {
-    bytes.saturating_add(bytes / 10)
-}
-
-fn free_bytes(path: &Path) -> Result<u64, AptError> {
-    let path = existing(path);
-    let stat = statvfs(path).map_err(|error| AptError::io("examine", path)(error.into()))?;
-    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
-}
-
-/// Needs on one file system add up.
-fn per_file_system(needs: Vec<Need>) -> Vec<Need> {
-    let mut sums: Vec<(u64, Need)> = Vec::new();
-    for need in needs {
-        let device = fs::metadata(existing(&need.path)).map_or(0, |meta| meta.dev());
-        match sums.iter_mut().find(|(other, _)| *other == device) {
-            Some((_, sum)) => sum.bytes = sum.bytes.saturating_add(need.bytes),
-            None => sums.push((device, need)),
-        }
-    }
-    sums.into_iter().map(|(_, need)| need).collect()
 }
 
 /// The plan's packages as the lists describe them.
@@ -178,20 +123,6 @@ mod tests {
         let have = installed::parse(have).unwrap();
         let found = growth(&plan, shown, &have);
         assert_eq!(found, Growth { sum: 25 * 1024, largest: 30 * 1024 });
-    }
-
-    #[test]
-    fn needs_of_one_file_system_are_added_up() {
-        let dir = tempfile::tempdir().unwrap();
-        let need = |path: &str, bytes| Need { path: dir.path().join(path), bytes };
-        let sums = per_file_system(vec![need("not/there/yet", 5), need("x", 7)]);
-        assert_eq!(sums.iter().map(|n| n.bytes).collect::<Vec<_>>(), [12]);
-    }
-
-    #[test]
-    fn the_mount_point_is_where_the_device_changes() {
-        assert_eq!(mount_point(Path::new("/proc/self/nothing")), Path::new("/proc"));
-        assert_eq!(mount_point(Path::new("/")), Path::new("/"));
     }
 
     #[test]

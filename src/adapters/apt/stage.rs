@@ -8,67 +8,35 @@ use std::{
 };
 
 use super::{
-    AptError, Layout, apt_get, durable,
-    plans::{self, Way},
-    repository,
-    repository::Repository,
-    resolve,
-    simulation::Simulation,
-    sources, space, way_back,
+    AptError, Layout, apt_get, durable, repository, repository::Repository, resolve,
+    simulation::Simulation, sources, space, way_back,
 };
 use crate::{
-    adapters::node,
-    config::settings::WithoutWayBack,
-    core::plan::{PackageChange, Plan, PlanId},
+    adapters::{node, packages::file_system::mount_point},
+    core::plan::{PackageChange, Plan},
 };
 
-/// Publishes the stage of a plan that a check has written down. A good stage is left as it is, a
-/// damaged one is made anew; a failed one leaves nothing. Older plans are removed, but not one whose
-/// transaction is under way. `policy`: what becomes of a plan that could not be undone.
-pub async fn stage(layout: &Layout, id: &PlanId, policy: WithoutWayBack) -> Result<(), AptError> {
-    let plan = plans::load(layout, id)?;
-    let stage = Repository::stage(layout, &plan);
-    let good = plans::is_staged(layout, id)
-        && repository::verify(&stage).await.is_ok()
-        && way_back::is_secured(layout, &plan).await;
-    if plans::is_under_way(layout, id)? {
-        return if good { Ok(()) } else { Err(AptError::Busy(id.clone())) };
-    }
-    // Who stages it again means to try it again.
-    plans::forget_result(layout, id, Way::There)?;
-    plans::forget_result(layout, id, Way::Back)?;
-    if good {
-        prove(layout, &stage).await?;
-        if let Err(error) = way_back::judge(layout, id, policy) {
-            repository::clear(layout, id)?;
-            return Err(error);
-        }
-        return plans::prune(layout, id);
-    }
-    repository::clear(layout, id)?;
-    if let Err(error) = make(layout, &plan, policy).await {
-        repository::clear(layout, id)?;
-        return Err(error);
-    }
-    // The older stage stays until there is a newer one: a cycle may be about to apply it.
-    plans::prune(layout, id)
+/// Are the stage of a plan and the way back from it as they were made?
+pub async fn is_good(layout: &Layout, plan: &Plan) -> bool {
+    repository::verify(&Repository::stage(layout, plan)).await.is_ok()
+        && way_back::is_secured(layout, plan).await
 }
 
-async fn make(layout: &Layout, plan: &Plan, policy: WithoutWayBack) -> Result<(), AptError> {
+/// Fills the stage of a plan, and secures the way back from it.
+pub async fn fill(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
     let earlier = way_back::survey(layout, plan).await?;
     space::check(layout, plan, earlier.bytes()).await?;
     let stage = Repository::stage(layout, plan);
     download(layout, &stage).await?;
     repository::verify(&stage).await?;
-    prove(layout, &stage).await?;
+    prove(layout, plan).await?;
     stage.sync()?;
-    way_back::secure(layout, plan, earlier).await?;
-    way_back::judge(layout, &plan.id, policy)?;
-    plans::publish(layout, &plan.id)
+    way_back::secure(layout, plan, earlier).await
 }
 
 /// Makes apt show that the stage alone, without network, gives exactly the plan.
-async fn prove(layout: &Layout, stage: &Repository) -> Result<(), AptError> {
+pub async fn prove(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
+    let stage = &Repository::stage(layout, plan);
     repository::build(layout, stage).await?;
     let simulation = repository::simulate(layout, stage).await?;
     match difference(stage.packages(), &simulation) {
@@ -108,7 +76,7 @@ pub(super) async fn download(layout: &Layout, into: &Repository) -> Result<(), A
 
 fn failed(incoming: &Path, stderr: &str) -> AptError {
     if stderr.contains("No space left on device") || stderr.contains("enough free space") {
-        return AptError::Full { mount: space::mount_point(incoming) };
+        return AptError::Full { mount: mount_point(incoming) };
     }
     AptError::Said { doing: "downloading", said: sources::complaint(stderr) }
 }

@@ -6,37 +6,17 @@ use std::{
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     AptError, Layout, apt_get, installed,
     locks::{self, DailyLock},
-    plans, repair,
+    plans::{self, Outcome},
+    repair,
     repair::Snapshot,
     repository::{self, Repository},
     simulation::Simulation,
     stage,
 };
 use crate::core::plan::{PackageChange, Plan, PlanId};
-
-/// How a transaction ended: the plan's own, or the way back from it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", tag = "outcome")]
-pub enum Outcome {
-    /// Every package is as it should be.
-    #[serde(alias = "applied")]
-    Complete,
-    /// Nothing was changed.
-    Refused {
-        /// Why.
-        reason: String,
-    },
-    /// The system was, or may have been, changed, and is not as it should be.
-    Failed {
-        /// Why.
-        reason: String,
-    },
-}
 
 /// A transaction that may begin: everything has been verified, and other package managers wait.
 #[derive(Debug)]
@@ -45,17 +25,6 @@ pub struct Ready {
     before: Snapshot,
     log: Log,
     _lock: DailyLock,
-}
-
-/// Can a transaction of the plan begin, as far as its stage goes? Otherwise why not.
-///
-/// # Errors
-/// When its files cannot be read, or are not what was staged.
-pub async fn staged(layout: &Layout, plan: &Plan) -> Result<Result<(), String>, AptError> {
-    if !plans::is_staged(layout, &plan.id) {
-        return Ok(Err(format!("plan {} is not staged", plan.id.short())));
-    }
-    repository::verify(&Repository::stage(layout, plan)).await.map(Ok)
 }
 
 /// Verifies the stage, waits for other package managers (for `lock_limit` in all), finishes what an
@@ -68,10 +37,11 @@ pub async fn prepare(
     lock_limit: Duration,
 ) -> Result<Result<Ready, String>, AptError> {
     let plan = plans::load(layout, id)?;
-    if let Err(why) = staged(layout, &plan).await? {
-        return Ok(Err(why));
+    if !plans::is_staged(layout, id) {
+        return Ok(Err(format!("plan {} is not staged", id.short())));
     }
     let stage = Repository::stage(layout, &plan);
+    repository::verify(&stage).await?;
     let lock = match locks::take(layout, lock_limit).await? {
         Ok(lock) => lock,
         Err(held) => return Ok(Err(held.text)),

@@ -6,109 +6,23 @@
 
 use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path};
 
-use serde::{Deserialize, Serialize};
-
 use super::{
     AptError, Layout, apt_get, control, durable,
     installed::{self, Installed},
     plans,
     repository::{self, Repository},
-    resolve, space, stage,
+    resolve, stage,
 };
 use crate::{
-    adapters::command::last_lines,
-    config::settings::WithoutWayBack,
+    adapters::{
+        command::last_lines,
+        packages::{
+            file_system::mount_point,
+            way_back::{Earlier, How, WayBack},
+        },
+    },
     core::plan::{PackageChange, Plan, PlanId},
 };
-
-/// What leads back from a plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WayBack {
-    /// One for each package of the plan, in its order.
-    pub packages: Vec<Earlier>,
-    /// What was broken before the plan, one sentence a package.
-    #[serde(default)]
-    pub broken: Vec<String>,
-    /// Packages whose files the plan's versions of others may take over: the earlier version, unpacked
-    /// while such a one is there, goes without them (dpkg's rule for `Replaces`).
-    #[serde(default)]
-    pub replaced: Vec<String>,
-}
-
-/// What was there in place of a package of the plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Earlier {
-    /// Binary package name, without architecture.
-    pub name: String,
-    /// How to get it back.
-    #[serde(flatten)]
-    pub how: How,
-}
-
-/// How to get back what was there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "how", rename_all = "kebab-case")]
-pub enum How {
-    /// There was nothing: the new package is removed.
-    Remove {
-        /// With its configuration files: dpkg had known nothing of it.
-        purge: bool,
-    },
-    /// By the archive's own package.
-    Archive {
-        /// The way from the plan's version to the earlier one.
-        package: PackageChange,
-    },
-    /// By a package made of what was installed: its configuration files are those of that moment.
-    Repacked {
-        /// The way from the plan's version to the earlier one.
-        package: PackageChange,
-    },
-    /// There is no way.
-    Missing {
-        /// The version that cannot be had.
-        version: String,
-        /// Why not.
-        why: String,
-    },
-}
-
-impl WayBack {
-    /// The packages there is an archive of.
-    #[must_use]
-    pub fn changes(&self) -> Vec<PackageChange> {
-        let change = |earlier: &Earlier| match &earlier.how {
-            How::Archive { package } | How::Repacked { package } => Some(package.clone()),
-            How::Remove { .. } | How::Missing { .. } => None,
-        };
-        self.packages.iter().filter_map(change).collect()
-    }
-
-    /// Does it lead back from this plan, to the versions it has replaced?
-    #[must_use]
-    pub fn is_of(&self, plan: &Plan) -> bool {
-        let same = |(package, earlier): (&PackageChange, &Earlier)| {
-            let version = match &earlier.how {
-                How::Remove { .. } => None,
-                How::Archive { package } | How::Repacked { package } => Some(&package.to),
-                How::Missing { version, .. } => Some(version),
-            };
-            earlier.name == package.name && version == package.from.as_ref()
-        };
-        self.packages.len() == plan.packages.len()
-            && plan.packages.iter().zip(&self.packages).all(same)
-    }
-
-    /// `web 1.0: dpkg-repack is not installed`, for each package there is no way back from.
-    #[must_use]
-    pub fn missing(&self) -> Vec<String> {
-        let missing = |earlier: &Earlier| match &earlier.how {
-            How::Missing { version, why } => Some(format!("{} {version}: {why}", earlier.name)),
-            How::Remove { .. } | How::Archive { .. } | How::Repacked { .. } => None,
-        };
-        self.packages.iter().filter_map(missing).collect()
-    }
-}
 
 /// What is to be secured, and where it can be had.
 #[derive(Debug)]
@@ -266,18 +180,6 @@ pub async fn is_secured(layout: &Layout, plan: &Plan) -> bool {
     repository::verify(&Repository::back(layout, &plan.id, back.changes())).await.is_ok()
 }
 
-/// Refuses a plan with a package that there is no way back from, when such plans are not wanted.
-pub fn judge(layout: &Layout, id: &PlanId, policy: WithoutWayBack) -> Result<(), AptError> {
-    let missing = match (policy, plans::way_back(layout, id)?) {
-        (WithoutWayBack::Allow, _) | (_, None) => return Ok(()),
-        (WithoutWayBack::Refuse, Some(back)) => back.missing(),
-    };
-    if missing.is_empty() {
-        return Ok(());
-    }
-    Err(AptError::NoWayBack { packages: missing.join("; ") })
-}
-
 fn same(a: &PackageChange, b: &PackageChange) -> bool {
     (&a.name, &a.arch, &a.to) == (&b.name, &b.arch, &b.to)
 }
@@ -337,7 +239,7 @@ async fn repacked(
         }
     };
     if done.said().contains("No space left on device") {
-        return Err(AptError::Full { mount: space::mount_point(&incoming) });
+        return Err(AptError::Full { mount: mount_point(&incoming) });
     }
     let place = repository::deb_path(&dir, &wanted);
     // Its exit status is no proof: of a package that is not wholly installed it makes nothing.

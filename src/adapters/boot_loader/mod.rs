@@ -4,7 +4,7 @@
 use std::{fs, path::Path};
 
 use self::systemd_boot::Said;
-use crate::adapters::apt::Layout;
+use crate::adapters::packages::Layout;
 
 mod grub;
 mod systemd_boot;

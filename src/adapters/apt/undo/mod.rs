@@ -13,13 +13,16 @@ use super::{
     AptError, Layout, apt_get,
     installed::{self, Installed},
     locks::{self, DailyLock},
-    plans, repair,
+    plans::{self, Outcome},
+    repair,
     repository::{self, Repository},
-    transaction::{Log, Outcome, reasons},
-    way_back::{How, WayBack},
+    transaction::{Log, reasons},
 };
 use crate::{
-    adapters::kernel,
+    adapters::{
+        kernel,
+        packages::way_back::{How, WayBack},
+    },
     core::plan::{PackageChange, Plan, PlanId},
 };
 

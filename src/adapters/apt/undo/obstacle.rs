@@ -8,13 +8,15 @@ use super::{
     stays,
 };
 use crate::{
-    adapters::apt::{
-        AptError, Layout, apt_get, durable,
-        installed::{self, Installed},
-        repair, resolve,
-        simulation::{self, Install, Simulation},
-        sources,
-        way_back::How,
+    adapters::{
+        apt::{
+            AptError, Layout, apt_get, durable,
+            installed::{self, Installed},
+            repair, resolve,
+            simulation::{self, Install, Simulation},
+            sources,
+        },
+        packages::way_back::How,
     },
     core::plan::PackageChange,
 };

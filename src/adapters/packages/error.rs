@@ -9,7 +9,7 @@ use crate::{
 
 /// A step with packages that could not be done.
 #[derive(Debug, thiserror::Error)]
-pub enum AptError {
+pub enum PackageError {
     /// A source cannot be read, or is not to be trusted.
     #[error("the package lists cannot be refreshed: {0}")]
     Sources(String),
@@ -35,6 +35,9 @@ pub enum AptError {
         /// Which.
         package: String,
     },
+    /// It cannot be told what to ask for packages.
+    #[error("it cannot be told which package manager looks after this system: it has {0}")]
+    NoManager(&'static str),
     /// No such plan here.
     #[error("plan {} is not known here (any more); check again", .0.short())]
     NoPlan(PlanId),
@@ -113,7 +116,7 @@ fn autoremovable(kernels: &[String]) -> String {
     format!("; `apt-get autoremove` would remove {}", kernels.join(", "))
 }
 
-impl AptError {
+impl PackageError {
     /// A stable machine word.
     #[must_use]
     pub fn kind(&self) -> &'static str {
@@ -122,6 +125,7 @@ impl AptError {
             Self::Said { .. } => "apt",
             Self::Output { .. } => "output",
             Self::NoDigest { .. } => "no-digest",
+            Self::NoManager(_) => "no-manager",
             Self::NoPlan(_) => "no-plan",
             Self::Damaged { .. } => "damaged",
             Self::Differs { .. } => "differs",
@@ -142,7 +146,7 @@ impl AptError {
         let path = path.into();
         move |source| match source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::Full { mount: super::space::mount_point(&path) }
+                Self::Full { mount: super::file_system::mount_point(&path) }
             }
             _ => Self::Io { what, path, source },
         }

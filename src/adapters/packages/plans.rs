@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{AptError, Layout, durable, transaction::Outcome, way_back::WayBack};
+use super::{Layout, PackageError, durable, way_back::WayBack};
 use crate::{
     adapters::state_file,
     core::plan::{Plan, PlanId},
@@ -58,20 +58,39 @@ impl Way {
     }
 }
 
+/// How a transaction ended: the plan's own, or the way back from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome")]
+pub enum Outcome {
+    /// Every package is as it should be.
+    #[serde(alias = "applied")]
+    Complete,
+    /// Nothing was changed.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// The system was, or may have been, changed, and is not as it should be.
+    Failed {
+        /// Why.
+        reason: String,
+    },
+}
+
 fn file(layout: &Layout, id: &PlanId, name: &str) -> PathBuf {
     layout.plan(id).join(name)
 }
 
-fn write<T: Serialize>(path: &std::path::Path, content: T) -> Result<(), AptError> {
+fn write<T: Serialize>(path: &std::path::Path, content: T) -> Result<(), PackageError> {
     Ok(state_file::write(path, &Document { schema: SCHEMA, content })?)
 }
 
-fn read<T: for<'a> Deserialize<'a>>(path: &std::path::Path) -> Result<Option<T>, AptError> {
+fn read<T: for<'a> Deserialize<'a>>(path: &std::path::Path) -> Result<Option<T>, PackageError> {
     Ok(state_file::read::<Document<T>>(path, SCHEMA)?.map(|document| document.content))
 }
 
 /// Writes a plan down; it can be staged from now on.
-pub fn remember(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
+pub fn remember(layout: &Layout, plan: &Plan) -> Result<(), PackageError> {
     let folder = layout.plan(&plan.id);
     if !folder.exists() {
         durable::folder(&folder)?;
@@ -81,12 +100,12 @@ pub fn remember(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
 }
 
 /// Reads a plan back, and makes sure that it is the one its id names.
-pub fn load(layout: &Layout, id: &PlanId) -> Result<Plan, AptError> {
+pub fn load(layout: &Layout, id: &PlanId) -> Result<Plan, PackageError> {
     let plan: Plan =
-        read(&file(layout, id, "plan.json"))?.ok_or_else(|| AptError::NoPlan(id.clone()))?;
+        read(&file(layout, id, "plan.json"))?.ok_or_else(|| PackageError::NoPlan(id.clone()))?;
     if plan.id != *id || PlanId::of(&plan.packages) != *id {
         let why = "plan.json does not have the digest it is named by".to_owned();
-        return Err(AptError::Damaged { id: id.clone(), why });
+        return Err(PackageError::Damaged { id: id.clone(), why });
     }
     Ok(plan)
 }
@@ -98,17 +117,17 @@ pub fn is_staged(layout: &Layout, id: &PlanId) -> bool {
 }
 
 /// Publishes the stage, durably.
-pub fn publish(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
+pub fn publish(layout: &Layout, id: &PlanId) -> Result<(), PackageError> {
     write(&file(layout, id, "staged"), Nothing {})
 }
 
 /// Takes back the publication, before anything of the stage changes.
-pub fn withdraw(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
+pub fn withdraw(layout: &Layout, id: &PlanId) -> Result<(), PackageError> {
     Ok(state_file::remove(&file(layout, id, "staged"))?)
 }
 
 /// How often a transaction of the plan has been started.
-pub fn attempts(layout: &Layout, id: &PlanId, way: Way) -> Result<u32, AptError> {
+pub fn attempts(layout: &Layout, id: &PlanId, way: Way) -> Result<u32, PackageError> {
     Ok(read::<Attempts>(&file(layout, id, way.attempts()))?.map_or(0, |a| a.started))
 }
 
@@ -118,12 +137,12 @@ pub fn count_attempts(
     id: &PlanId,
     way: Way,
     started: u32,
-) -> Result<(), AptError> {
+) -> Result<(), PackageError> {
     write(&file(layout, id, way.attempts()), Attempts { started })
 }
 
 /// How the transaction ended, if it has.
-pub fn result(layout: &Layout, id: &PlanId, way: Way) -> Result<Option<Outcome>, AptError> {
+pub fn result(layout: &Layout, id: &PlanId, way: Way) -> Result<Option<Outcome>, PackageError> {
     read(&file(layout, id, way.result()))
 }
 
@@ -133,13 +152,13 @@ pub fn set_result(
     id: &PlanId,
     way: Way,
     outcome: &Outcome,
-) -> Result<(), AptError> {
+) -> Result<(), PackageError> {
     write(&file(layout, id, way.result()), outcome)
 }
 
 /// Forgets an ended transaction, so that it can be made afresh. The count goes first: cut off in
 /// between, the result still stands.
-pub fn forget_result(layout: &Layout, id: &PlanId, way: Way) -> Result<(), AptError> {
+pub fn forget_result(layout: &Layout, id: &PlanId, way: Way) -> Result<(), PackageError> {
     state_file::remove(&file(layout, id, way.attempts()))?;
     if way == Way::Back {
         state_file::remove(&file(layout, id, "holds.json"))?;
@@ -148,41 +167,41 @@ pub fn forget_result(layout: &Layout, id: &PlanId, way: Way) -> Result<(), AptEr
 }
 
 /// Has a transaction of the plan begun, and not ended?
-pub fn is_under_way(layout: &Layout, id: &PlanId) -> Result<bool, AptError> {
-    let open = |way| -> Result<bool, AptError> {
+pub fn is_under_way(layout: &Layout, id: &PlanId) -> Result<bool, PackageError> {
+    let open = |way| -> Result<bool, PackageError> {
         Ok(attempts(layout, id, way)? > 0 && result(layout, id, way)?.is_none())
     };
     Ok(open(Way::There)? || open(Way::Back)?)
 }
 
 /// Has the way back from the plan been begun, and not refused?
-pub fn is_gone_back_from(layout: &Layout, id: &PlanId) -> Result<bool, AptError> {
+pub fn is_gone_back_from(layout: &Layout, id: &PlanId) -> Result<bool, PackageError> {
     let refused = matches!(result(layout, id, Way::Back)?, Some(Outcome::Refused { .. }));
     Ok(attempts(layout, id, Way::Back)? > 0 && !refused)
 }
 
 /// Writes down what leads back from a plan.
-pub fn set_way_back(layout: &Layout, id: &PlanId, back: &WayBack) -> Result<(), AptError> {
+pub fn set_way_back(layout: &Layout, id: &PlanId, back: &WayBack) -> Result<(), PackageError> {
     write(&file(layout, id, "back.json"), back)
 }
 
 /// What leads back from a plan, if it was staged.
-pub fn way_back(layout: &Layout, id: &PlanId) -> Result<Option<WayBack>, AptError> {
+pub fn way_back(layout: &Layout, id: &PlanId) -> Result<Option<WayBack>, PackageError> {
     read(&file(layout, id, "back.json"))
 }
 
 /// Writes down which packages the admin held before the way back was begun.
-pub fn set_holds(layout: &Layout, id: &PlanId, held: &[String]) -> Result<(), AptError> {
+pub fn set_holds(layout: &Layout, id: &PlanId, held: &[String]) -> Result<(), PackageError> {
     write(&file(layout, id, "holds.json"), Holds { held: held.to_vec() })
 }
 
 /// The packages the admin held before the way back was begun, if it was.
-pub fn holds(layout: &Layout, id: &PlanId) -> Result<Option<Vec<String>>, AptError> {
+pub fn holds(layout: &Layout, id: &PlanId) -> Result<Option<Vec<String>>, PackageError> {
     Ok(read::<Holds>(&file(layout, id, "holds.json"))?.map(|holds| holds.held))
 }
 
 /// Is the plan installed, or half installed, and not confirmed? Its way back may be needed.
-fn is_on_trial(layout: &Layout, id: &PlanId) -> Result<bool, AptError> {
+fn is_on_trial(layout: &Layout, id: &PlanId) -> Result<bool, PackageError> {
     let begun =
         matches!(result(layout, id, Way::There)?, Some(Outcome::Complete | Outcome::Failed { .. }));
     Ok(begun && way_back(layout, id)?.is_some())
@@ -190,10 +209,10 @@ fn is_on_trial(layout: &Layout, id: &PlanId) -> Result<bool, AptError> {
 
 /// Removes all plans but `keep`, and but those whose transaction is under way or that have not been
 /// confirmed since.
-pub fn prune(layout: &Layout, keep: &PlanId) -> Result<(), AptError> {
+pub fn prune(layout: &Layout, keep: &PlanId) -> Result<(), PackageError> {
     let path = layout.plans();
-    for entry in fs::read_dir(&path).map_err(AptError::io("read", &path))? {
-        let entry = entry.map_err(AptError::io("read", &path))?;
+    for entry in fs::read_dir(&path).map_err(PackageError::io("read", &path))? {
+        let entry = entry.map_err(PackageError::io("read", &path))?;
         let Some(id) = entry.file_name().to_str().and_then(|name| PlanId::parse(name).ok()) else {
             continue;
         };

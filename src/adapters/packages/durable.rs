@@ -9,40 +9,40 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::AptError;
+use super::PackageError;
 use crate::core::plan::hex;
 
 /// Writes a file and syncs it; readable by everybody (apt's sandbox reads it as `_apt`).
-pub fn write(path: &Path, text: &str) -> Result<(), AptError> {
+pub fn write(path: &Path, text: &str) -> Result<(), PackageError> {
     let write = || {
         let mut file = File::create(path)?;
         file.set_permissions(fs::Permissions::from_mode(0o644))?;
         file.write_all(text.as_bytes())?;
         file.sync_all()
     };
-    write().map_err(AptError::io("write", path))
+    write().map_err(PackageError::io("write", path))
 }
 
 /// Syncs a file or a folder.
-pub fn sync(path: &Path) -> Result<(), AptError> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(AptError::io("sync", path))
+pub fn sync(path: &Path) -> Result<(), PackageError> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(PackageError::io("sync", path))
 }
 
 /// Makes a folder (and those above it) that others may enter.
-pub fn folder(path: &Path) -> Result<(), AptError> {
+pub fn folder(path: &Path) -> Result<(), PackageError> {
     fs::create_dir_all(path)
         .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(0o755)))
-        .map_err(AptError::io("create", path))
+        .map_err(PackageError::io("create", path))
 }
 
 /// An empty folder in place of whatever was there.
-pub fn fresh_folder(path: &Path) -> Result<(), AptError> {
+pub fn fresh_folder(path: &Path) -> Result<(), PackageError> {
     remove(path)?;
     folder(path)
 }
 
 /// Removes a file or a folder with all it holds; it need not exist.
-pub fn remove(path: &Path) -> Result<(), AptError> {
+pub fn remove(path: &Path) -> Result<(), PackageError> {
     let removed = match fs::symlink_metadata(path) {
         Ok(meta) if meta.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
@@ -50,7 +50,7 @@ pub fn remove(path: &Path) -> Result<(), AptError> {
     };
     match removed {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(AptError::io("remove", path)(error))
+            Err(PackageError::io("remove", path)(error))
         }
         _ => Ok(()),
     }
