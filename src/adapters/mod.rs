@@ -5,6 +5,7 @@ pub mod boot_loader;
 pub mod clock;
 pub mod command;
 pub mod containers;
+pub mod dnf;
 mod http;
 pub mod kernel;
 pub mod microcode;

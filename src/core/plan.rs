@@ -134,12 +134,25 @@ impl PackageChange {
     /// every process is made of. A forecast for people; after the update evidence decides.
     #[must_use]
     pub fn asks_for_reboot(&self) -> bool {
-        let name = self.name.as_str();
-        let kernel = name.strip_prefix("linux-image-");
-        kernel.is_some_and(|rest| rest.contains(|c: char| c.is_ascii_digit()))
-            || name.ends_with("-microcode")
-            || ["libc6", "systemd", "dbus", "dbus-broker"].contains(&name)
+        in_use_until_reboot(&self.name)
     }
+}
+
+/// Whether what a package of this name replaces is in use until a reboot, as Debian or Fedora name it.
+#[must_use]
+pub fn in_use_until_reboot(name: &str) -> bool {
+    let every_process =
+        ["libc6", "glibc", "systemd", "dbus", "dbus-broker", "dbus-daemon"].contains(&name);
+    every_process || is_of_the_machine(name)
+}
+
+/// Whether a package of this name is a kernel, or microcode: in a container they are its host's.
+#[must_use]
+pub fn is_of_the_machine(name: &str) -> bool {
+    let kernel = name.strip_prefix("linux-image-");
+    kernel.is_some_and(|rest| rest.contains(|c: char| c.is_ascii_digit()))
+        || name.ends_with("-microcode")
+        || ["kernel", "kernel-core", "kernel-rt", "linux-firmware", "microcode_ctl"].contains(&name)
 }
 
 /// What a node should install.

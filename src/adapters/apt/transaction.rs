@@ -1,10 +1,6 @@
 //! The transaction: installs a staged plan, offline, and judges the result by dpkg's own record.
 
-use std::{
-    fs::{self, File},
-    path::PathBuf,
-    time::Duration,
-};
+use std::time::Duration;
 
 use super::{
     AptError, Layout, apt_get, installed,
@@ -16,7 +12,10 @@ use super::{
     simulation::Simulation,
     stage,
 };
-use crate::core::plan::{PackageChange, Plan, PlanId};
+use crate::{
+    adapters::packages::log::Log,
+    core::plan::{PackageChange, Plan, PlanId},
+};
 
 /// A transaction that may begin: everything has been verified, and other package managers wait.
 #[derive(Debug)]
@@ -163,32 +162,6 @@ pub(super) fn reasons(log: &str) -> String {
     said.retain(|text| !text.starts_with("Sub-process "));
     said.truncate(QUOTED);
     said.join("; ")
-}
-
-/// What apt and dpkg print in one attempt, at the end of a file that keeps all attempts.
-#[derive(Debug)]
-pub(super) struct Log {
-    path: PathBuf,
-    pub(super) file: File,
-    start: usize,
-}
-
-impl Log {
-    pub(super) fn open(path: PathBuf) -> Result<Self, AptError> {
-        let open = || {
-            let file = File::options().create(true).append(true).open(&path)?;
-            let start = usize::try_from(file.metadata()?.len()).unwrap_or(0);
-            Ok((file, start))
-        };
-        let (file, start) = open().map_err(AptError::io("open", &path))?;
-        Ok(Self { path, file, start })
-    }
-
-    /// What was printed in this attempt.
-    pub(super) fn read(&self) -> Result<String, AptError> {
-        let text = fs::read(&self.path).map_err(AptError::io("read", &self.path))?;
-        Ok(String::from_utf8_lossy(text.get(self.start..).unwrap_or_default()).into_owned())
-    }
 }
 
 #[cfg(test)]

@@ -74,6 +74,12 @@ impl Layout {
         self.state.join("pkgcache.bin")
     }
 
+    /// What dnf has read of the repositories, and its log.
+    #[must_use]
+    pub fn metadata(&self) -> PathBuf {
+        self.state.join("dnf")
+    }
+
     /// The folder of all plans.
     #[must_use]
     pub fn plans(&self) -> PathBuf {

@@ -1,11 +1,11 @@
 //! Packages, whatever manages them: what an update needs of a package manager, and what it leaves on
-//! our own disk. [`apt`](super::apt) is one.
+//! our own disk. There are two: [`apt`](super::apt) and [`dnf`](super::dnf).
 
 use std::{collections::BTreeMap, fmt, fs, time::Duration};
 
 use futures_util::future::BoxFuture;
 
-use super::apt::Apt;
+use super::{apt::Apt, dnf::Dnf};
 use crate::{
     config::settings::{NewDependencies, Packages},
     core::{
@@ -20,6 +20,8 @@ pub mod durable;
 pub mod error;
 pub mod file_system;
 pub mod layout;
+pub mod locks;
+pub mod log;
 pub mod plans;
 pub mod progress;
 pub mod stage;
@@ -148,10 +150,11 @@ pub fn of(layout: &Layout) -> Result<Box<dyn PackageManager + '_>, PackageError>
     let rpm = RPM_DATABASES.iter().any(|path| layout.at(path).exists());
     match (dpkg, rpm) {
         (true, false) => Ok(Box::new(Apt::new(layout))),
-        (false, true) => Err(PackageError::NoManager("an rpm database and no dpkg")),
+        (false, true) => Ok(Box::new(Dnf::new(layout))),
         (false, false) => Err(PackageError::NoManager("neither dpkg's status nor an rpm database")),
         // Either can be installed beside the other, to look into the other's packages.
         (true, true) if distribution(layout).is_like("debian") => Ok(Box::new(Apt::new(layout))),
+        (true, true) if distribution(layout).is_like("fedora") => Ok(Box::new(Dnf::new(layout))),
         (true, true) => Err(PackageError::NoManager("dpkg's status beside an rpm database")),
     }
 }
@@ -183,11 +186,12 @@ mod tests {
         let rpm = ("var/lib/rpm/rpmdb.sqlite", "");
         let debian = ("etc/os-release", "ID=raspbian\nID_LIKE=debian\n");
         assert_eq!(found(&[dpkg]), "Apt");
+        assert_eq!(found(&[rpm]), "Dnf");
         assert_eq!(found(&[dpkg, rpm, debian]), "Apt");
+        assert_eq!(found(&[dpkg, rpm, ("etc/os-release", "ID=fedora\n")]), "Dnf");
         for (files, words) in [
             (&[][..], "neither dpkg's status nor an rpm database"),
             (&[dpkg, rpm][..], "dpkg's status beside an rpm database"),
-            (&[rpm][..], "an rpm database and no dpkg"),
         ] {
             assert!(found(files).ends_with(words), "{}", found(files));
         }

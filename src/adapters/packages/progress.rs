@@ -1,6 +1,6 @@
-//! How far staging and installing have come: by the bytes that are there, and by what apt says of
-//! itself on its status pipe (`APT::Status-Fd`, apt's README.progress-reporting). That pipe is the log
-//! of the transaction, so nobody needs to listen.
+//! How far staging and installing have come: by the bytes that are there, and by what the log of the
+//! transaction says, so that nobody needs to listen: dnf's own words, or what apt says on its status
+//! pipe (`APT::Status-Fd`, apt's README.progress-reporting), which is that log.
 
 use std::{
     fs::{self, File},
@@ -47,18 +47,31 @@ fn tail(path: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The last `pmstatus:PACKAGE:PERCENT:STEP`; a package's name may have an architecture behind a colon.
 fn newest(log: &str) -> Option<(u8, String)> {
-    log.lines().rev().find_map(|line| {
-        let mut rest = line.strip_prefix("pmstatus:")?;
-        loop {
-            let (field, more) = rest.split_once(':')?;
-            if let Some(percent) = percent(field) {
-                return Some((percent, more.to_owned()));
-            }
-            rest = more;
+    log.lines().rev().find_map(|line| apts(line).or_else(|| dnfs(line)))
+}
+
+/// `pmstatus:PACKAGE:PERCENT:STEP`; a package's name may have an architecture behind a colon.
+fn apts(line: &str) -> Option<(u8, String)> {
+    let mut rest = line.strip_prefix("pmstatus:")?;
+    loop {
+        let (field, more) = rest.split_once(':')?;
+        if let Some(percent) = percent(field) {
+            return Some((percent, more.to_owned()));
         }
-    })
+        rest = more;
+    }
+}
+
+/// `  Upgrading        : PACKAGE        DONE/ALL`
+fn dnfs(line: &str) -> Option<(u8, String)> {
+    let (step, rest) = line.strip_prefix("  ")?.split_once(" : ")?;
+    let mut words = rest.split_whitespace().rev();
+    let (done, all) = words.next()?.split_once('/')?;
+    let (done, all): (u32, u32) = (done.parse().ok()?, all.parse().ok()?);
+    let percent = u8::try_from(done.min(all) * 100 / all.max(1)).ok()?;
+    let package: Vec<&str> = words.rev().collect();
+    Some((percent, format!("{} {}", step.trim(), package.join(" ")).trim().to_owned()))
 }
 
 /// `45.4545` → 45
@@ -76,7 +89,9 @@ fn staging(layout: &Layout, id: &PlanId) -> Option<Progress> {
     }
     let plan = plans::load(layout, id).ok()?;
     let total = plan.download_bytes().max(1);
-    let there = bytes(&incoming) + bytes(&incoming.join("partial")) + bytes(&dir.join("debs"));
+    let folders = ["partial"].map(|name| incoming.join(name)).into_iter();
+    let folders = folders.chain(["download", "debs", "rpms"].map(|name| dir.join(name)));
+    let there: u64 = folders.map(|folder| bytes(&folder)).sum();
     let percent = u8::try_from(there.min(total) * 100 / total).unwrap_or(100);
     let step = format!("downloading {} package(s)", plan.packages.len());
     Some(Progress { doing: "staging".to_owned(), percent, step })
@@ -103,6 +118,10 @@ mod tests {
                    Setting up a (1.1) ...\n";
         assert_eq!(newest(log), Some((45, "Unpacking libc6: all of it".to_owned())));
         assert_eq!(newest("pmstatus:dpkg-exec:0.0000:Running dpkg\n").unwrap().0, 0);
+        let log = "  Preparing        :                                   1/1 \n  \
+                   Upgrading        : alpha-2-1.noarch                  3/8 \n";
+        assert_eq!(newest(log), Some((37, "Upgrading alpha-2-1.noarch".to_owned())));
+        assert_eq!(newest(&log[..60]).unwrap(), (100, "Preparing".to_owned()));
         for nothing in
             ["", "Setting up a\n", "pmstatus:a\n", "pmstatus:a:x:y\n", "pmstatus:a:200.0:y\n"]
         {

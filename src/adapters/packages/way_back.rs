@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// What leads back from a plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WayBack {
     /// One for each package of the plan, in its order.
     pub packages: Vec<Earlier>,

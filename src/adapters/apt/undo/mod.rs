@@ -16,12 +16,15 @@ use super::{
     plans::{self, Outcome},
     repair,
     repository::{self, Repository},
-    transaction::{Log, reasons},
+    transaction::reasons,
 };
 use crate::{
     adapters::{
         kernel,
-        packages::way_back::{How, WayBack},
+        packages::{
+            log::Log,
+            way_back::{How, WayBack},
+        },
     },
     core::plan::{PackageChange, Plan, PlanId},
 };
