@@ -33,11 +33,14 @@ impl Course {
         Self { way: Way::There, dir, comes, goes: Vec::new() }
     }
 
-    /// Back from it, as far as there is a way.
+    /// Back from it, as far as there is a way. `running`: the release of the running kernel, which a
+    /// machine cannot do without until it has booted another.
     #[must_use]
-    pub fn back(layout: &Layout, plan: &Plan, back: &WayBack) -> Self {
+    pub fn back(layout: &Layout, plan: &Plan, back: &WayBack, running: &str) -> Self {
         let goes = plan.packages.iter().zip(&back.packages);
-        let goes = goes.filter(|(_, earlier)| matches!(earlier.how, How::Remove { .. }));
+        let goes = goes.filter(|(package, earlier)| {
+            matches!(earlier.how, How::Remove { .. }) && !is_kernel(package, running)
+        });
         Self {
             way: Way::Back,
             dir: layout.back(&plan.id),
@@ -82,6 +85,15 @@ impl Course {
         let stay = before.iter().filter(stays).map(full_name);
         stay.chain(self.comes.iter().map(name)).collect()
     }
+}
+
+/// Is it a part of the kernel that calls itself `release` (`6.9.4-200.fc40.x86_64`, with `+debug` and the
+/// like behind it)?
+#[must_use]
+pub fn is_kernel(package: &PackageChange, release: &str) -> bool {
+    let release = release.split('+').next().unwrap_or(release);
+    let version = package.to.split_once(':').map_or(package.to.as_str(), |(_, version)| version);
+    package.name.starts_with("kernel") && format!("{version}.{}", package.arch) == release
 }
 
 /// `name-evr.arch`
@@ -129,7 +141,7 @@ mod tests {
             ..WayBack::default()
         };
         let layout = Layout::system(Path::new("/nonexistent"));
-        (Course::there(&layout, &plan), Course::back(&layout, &plan, &back))
+        (Course::there(&layout, &plan), Course::back(&layout, &plan, &back, "2-1.noarch"))
     }
 
     #[test]
@@ -151,6 +163,18 @@ mod tests {
             installed::differences(&there.expected(&before), &without),
             ["b-1-1.noarch is not installed"]
         );
+    }
+
+    #[test]
+    fn the_running_kernel_stays_with_all_its_parts() {
+        for (name, to, running, expected) in [
+            ("kernel-core", "6.9.4-200.fc40", "6.9.4-200.fc40.noarch", true),
+            ("kernel-modules", "6.9.4-200.fc40", "6.9.4-200.fc40.noarch+debug", true),
+            ("kernel-core", "6.9.5-200.fc40", "6.9.4-200.fc40.noarch", false),
+            ("web", "6.9.4-200.fc40", "6.9.4-200.fc40.noarch", false),
+        ] {
+            assert_eq!(is_kernel(&change(name, None, to), running), expected, "{name} {to}");
+        }
     }
 
     #[test]

@@ -50,7 +50,11 @@ pub fn rpm(layout: &Layout, name: &str) -> Command {
 
 /// rpm's configuration is the system's own, also from outside of it.
 fn on(layout: &Layout, name: &str) -> Command {
-    let command = Command::new(name);
+    let mut command = Command::new(name);
+    if !layout.with_services() {
+        // systemctl then does nothing but enable and disable: ENVIRONMENT.md of systemd.
+        command = command.env("SYSTEMD_OFFLINE", "1");
+    }
     let config = layout.at("usr/lib/rpm");
     if layout.is_running_system() || !config.exists() {
         return command;

@@ -31,7 +31,7 @@ pub async fn is_good(layout: &Layout, plan: &Plan) -> bool {
     let Ok(Some(back)) = plans::way_back(layout, &plan.id) else { return false };
     back.is_of(plan)
         && verify(layout, &plan.id, &Course::there(layout, plan)).await.is_ok()
-        && verify(layout, &plan.id, &Course::back(layout, plan, &back)).await.is_ok()
+        && verify(layout, &plan.id, &Course::back(layout, plan, &back, "")).await.is_ok()
 }
 
 /// Fills the stage of a plan, and secures the way back from it.

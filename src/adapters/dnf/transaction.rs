@@ -13,6 +13,7 @@ use super::{
 use crate::{
     adapters::{
         command::Command,
+        kernel,
         packages::{
             Layout, PackageError, durable, locks,
             log::Log,
@@ -63,7 +64,7 @@ async fn prepare(
         }
         Way::There => Course::there(layout, &plan),
         Way::Back => match plans::way_back(layout, id)?.filter(|back| back.is_of(&plan)) {
-            Some(back) => Course::back(layout, &plan, &back),
+            Some(back) => Course::back(layout, &plan, &back, &kernel::running_release()),
             None => return Ok(Err("the earlier versions were not secured".to_owned())),
         },
     };
@@ -79,6 +80,11 @@ async fn prepare(
     let have = installed::query(layout).await?;
     if let Some(why) = moved_on(&plan, &have) {
         return Ok(Err(format!("the system has changed since staging: {why}")));
+    }
+    for package in plan.packages.iter().filter(|_| way == Way::Back) {
+        if course::is_kernel(package, &kernel::running_release()) {
+            tracing::warn!("{} stays: it is the kernel that runs", course::name(package));
+        }
     }
     if let Some(why) = no_way(&plan, &course, &have) {
         return Ok(Err(why));
@@ -134,11 +140,14 @@ fn moved_on(plan: &Plan, have: &[Installed]) -> Option<String> {
 
 /// The packages that have changed and that no course leads back for.
 fn no_way(plan: &Plan, course: &Course, have: &[Installed]) -> Option<String> {
-    let led = |name: &str| course.comes.iter().chain(&course.goes).any(|p| p.name == name);
+    // What is new is removed, or stays as the kernel that runs.
+    let led = |p: &&PackageChange| {
+        p.from.is_none() || course.comes.iter().any(|other| other.name == p.name)
+    };
     let changed = |package: &&PackageChange| {
         installed::versions(have, package).any(|version| version == package.to)
     };
-    let stuck = plan.packages.iter().filter(|package| !led(&package.name)).filter(changed);
+    let stuck = plan.packages.iter().filter(|package| !led(package)).filter(changed);
     let names: Vec<String> = stuck.map(course::name).collect();
     (!names.is_empty()).then(|| format!("there is no way back from {}", names.join(", ")))
 }
