@@ -18,13 +18,14 @@ pub struct Package {
     version: String,
     header: String,
     body: String,
+    files: u32,
     signed: bool,
 }
 
 impl Package {
     pub fn new(name: &str, version: &str) -> Self {
         let (name, version) = (name.to_owned(), version.to_owned());
-        Self { name, version, header: String::new(), body: String::new(), signed: true }
+        Self { name, version, header: String::new(), body: String::new(), files: 0, signed: true }
     }
 
     /// A line of its header: `Requires: alpha`.
@@ -39,6 +40,12 @@ impl Package {
         self
     }
 
+    /// With so many files of some size that are the same in each version, but for what is in them.
+    pub fn files(mut self, count: u32) -> Self {
+        self.files = count;
+        self
+    }
+
     pub fn changelog(mut self, entries: &str) -> Self {
         let _ = writeln!(self.body, "%changelog\n{entries}");
         self
@@ -50,13 +57,15 @@ impl Package {
     }
 
     fn spec(&self) -> String {
-        let Self { name, version, header, body, .. } = self;
+        let Self { name, version, header, body, files, .. } = self;
         format!(
             "Name: {name}\nVersion: {version}\nRelease: 1\nSummary: a test package\nLicense: MIT\n\
              BuildArch: noarch\n{header}%description\nA test package.\n\
              %install\nmkdir -p %{{buildroot}}/usr/share/{name}\n\
              echo {version} > %{{buildroot}}/usr/share/{name}/{version}\n\
-             %files\n/usr/share/{name}/{version}\n{body}"
+             for i in $(seq {files}); do \
+             yes {version} | head -c 65536 > %{{buildroot}}/usr/share/{name}/$i.data; done\n\
+             %files\n/usr/share/{name}/*\n{body}"
         )
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     time::Duration,
 };
 
@@ -14,6 +14,7 @@ use lockkeeper::{
             progress,
         },
     },
+    core::plan::Plan,
     executor::apply::verify_installed,
 };
 
@@ -196,6 +197,15 @@ async fn until_half_way(system: &System) {
     }
 }
 
+/// The transaction of a plan, as a process that can be killed.
+fn begin(system: &System, plan: &Plan) -> Child {
+    let rpms = system.layout.plan(&plan.id).join("rpms");
+    let files = fs::read_dir(rpms).unwrap().map(|entry| entry.unwrap().path());
+    let mut dnf = system.program("dnf");
+    dnf.args(["-q", "-y", "--disablerepo=*", "upgrade"]).args(files);
+    dnf.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
 #[tokio::test]
 async fn a_transaction_cut_off_by_a_power_cut_is_finished_offline_at_the_second_attempt() {
     let (repository, system) = held();
@@ -204,11 +214,7 @@ async fn a_transaction_cut_off_by_a_power_cut_is_finished_offline_at_the_second_
 
     // The first attempt dies with the machine.
     plans::count_attempts(&system.layout, &plan.id, Way::There, 1).unwrap();
-    let rpms = system.layout.plan(&plan.id).join("rpms");
-    let files = fs::read_dir(rpms).unwrap().map(|entry| entry.unwrap().path());
-    let mut dnf = system.program("dnf");
-    let dnf = dnf.args(["-q", "-y", "--disablerepo=*", "upgrade"]).args(files);
-    let mut dnf = dnf.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut dnf = begin(&system, &plan);
     until_half_way(&system).await;
     dnf.kill().unwrap();
     dnf.wait().unwrap();
@@ -255,16 +261,55 @@ async fn a_transaction_that_was_cut_off_is_gone_back_from_to_the_set_before() {
         fs::remove_file(system.root().join("hold")).unwrap();
         kill_dnf_of(&system);
     };
-    let rpms = system.layout.plan(&plan.id).join("rpms");
-    let files: Vec<_> = fs::read_dir(rpms).unwrap().map(|entry| entry.unwrap().path()).collect();
-    let mut dnf = system.program("dnf");
-    let dnf = dnf.args(["-q", "-y", "--disablerepo=*", "upgrade"]).args(files);
-    let mut dnf = dnf.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut dnf = begin(&system, &plan);
     kill.await;
     dnf.wait().unwrap();
     assert_eq!(undo(&system, &plan.id).await, Outcome::Complete);
     assert_eq!(system.packages(), before);
     run(&mut verify_database(&system));
+}
+
+/// So many points are spread over one transaction.
+const CUTS: u32 = 8;
+
+#[tokio::test]
+async fn cut_off_at_any_point_the_plan_is_finished_or_undone_as_a_whole() {
+    let many = |version: &'static str| {
+        (0..12).map(move |i| Package::new(&format!("many{i}"), version).files(60))
+    };
+    let repository = Repository::with(&many("1").collect::<Vec<_>>());
+    let wanted: Vec<String> = (0..12).map(|i| format!("many{i}")).collect();
+    let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+    let first = System::with(&repository, &wanted);
+    let old: Vec<String> = wanted.iter().map(|name| format!("{name}-1-1")).collect();
+    let old: Vec<&str> = old.iter().map(String::as_str).collect();
+    let newer = many("2").map(|package| package.tag("Requires: fresh"));
+    repository.add(&newer.chain([Package::new("fresh", "1")]).collect::<Vec<_>>());
+    let (before, began) = (first.packages(), clock::since_boot());
+    first.dnf(&["upgrade"]);
+    let (after, whole) = (first.packages(), clock::since_boot() - began);
+    let mut half_way = 0;
+    for cut in 1..=CUTS {
+        let system = System::with(&repository, &old);
+        let plan = staged(&system).await;
+        plans::count_attempts(&system.layout, &plan.id, Way::There, 1).unwrap();
+        let mut dnf = begin(&system, &plan);
+        tokio::time::sleep(whole * cut / (CUTS + 1)).await;
+        dnf.kill().unwrap();
+        dnf.wait().unwrap();
+        let now = system.packages();
+        half_way += u32::from(now != before && now != after);
+        let (outcome, expected) = if cut % 2 == 0 {
+            (apply(&system, &plan.id).await, &after)
+        } else {
+            (undo(&system, &plan.id).await, &before)
+        };
+        assert_eq!(outcome, Outcome::Complete, "{cut} of {CUTS}: {now:?}");
+        assert_eq!(system.packages(), *expected, "{cut} of {CUTS}: {now:?}");
+        run(system.rpm("rpm").args(["-Va"]));
+        run(&mut verify_database(&system));
+    }
+    assert!(half_way > 0, "no cut was in the middle of the transaction");
 }
 
 #[tokio::test]
