@@ -289,8 +289,8 @@ async fn how_far_an_installation_has_come_can_be_seen_while_it_goes_on() {
     let watch = async {
         until("a script runs", || system.root().join("waiting").exists()).await;
         // apt may not have written yet whose it is.
-        let named = |seen: &Progress| names.iter().any(|name| seen.step.contains(name));
-        until("its package is named", || seen().as_ref().is_some_and(named)).await;
+        let tells = |seen: &Progress| names.iter().any(|name| seen.step.contains(name));
+        until("its package is named", || seen().as_ref().is_some_and(tells)).await;
         let seen = seen();
         system.write("go", "");
         seen
