@@ -24,6 +24,17 @@ pub struct Release {
     pub component: String,
     /// Host it is fetched from.
     pub site: String,
+    /// What the addresses of its files begin with (`http://deb.example.com/debian`).
+    pub base: String,
+}
+
+impl Release {
+    /// Does a file lie below its address? Then how long that address is.
+    fn reach(&self, uri: &str) -> Option<usize> {
+        let base = self.base.trim_end_matches('/');
+        let rest = uri.strip_prefix(base).filter(|_| !base.is_empty())?;
+        rest.starts_with('/').then_some(base.len())
+    }
 }
 
 impl fmt::Display for Release {
@@ -339,12 +350,36 @@ impl Rules {
         })
     }
 
+    fn wants(&self, release: &Release) -> bool {
+        let meant = |pattern: &Pattern| pattern.matches(release, &self.distribution);
+        self.patterns.as_ref().is_none_or(|patterns| patterns.iter().any(meant))
+    }
+
+    /// Whether a version is also in an archive that is not wanted: then the file counts, too.
+    #[must_use]
+    pub fn is_disputed(&self, releases: &[Release]) -> bool {
+        releases.iter().any(|release| !self.wants(release))
+    }
+
+    /// Why the file that apt would take of a version may not be installed, by the archives that have
+    /// the version; `None` when it may. To apt it is one version, whatever is in the files.
+    #[must_use]
+    pub fn file_objection(&self, releases: &[Release], uri: &str) -> Option<Objection> {
+        let reach = releases.iter().filter_map(|release| release.reach(uri)).max();
+        let owner = |release: &&Release| reach.is_some() && release.reach(uri) == reach;
+        if releases.iter().filter(owner).any(|release| self.wants(release)) {
+            return None;
+        }
+        let text = format!(
+            "apt would take it from {uri}, in no archive of packages.origins; \
+             one of them has the version, too: name its source before the others"
+        );
+        Some(Objection::new("origin", text))
+    }
+
     fn origin_objection(&self, releases: &[Release]) -> Option<Objection> {
-        let patterns = self.patterns.as_ref()?;
-        let wanted = |release: &Release| {
-            patterns.iter().any(|pattern| pattern.matches(release, &self.distribution))
-        };
-        if releases.iter().any(wanted) {
+        self.patterns.as_ref()?;
+        if releases.iter().any(|release| self.wants(release)) {
             return None;
         }
         let text = match releases {
@@ -378,7 +413,28 @@ mod tests {
             codename: codename.into(),
             component: "main".into(),
             site: "deb.example.com".into(),
+            base: format!("http://deb.example.com/{}", label.to_lowercase()),
         }
+    }
+
+    #[test]
+    fn a_version_in_two_archives_is_taken_from_the_wanted_one_only() {
+        let debian = Rules::of(&Origins::Distribution, debian()).unwrap();
+        let mut inside = release("Vendor", "x", "bookworm", "Vendor");
+        inside.base = "http://deb.example.com/debian/vendor/".into();
+        let both = [release("Debian", "stable", "bookworm", "Debian"), inside];
+        assert!(debian.is_disputed(&both) && !debian.is_disputed(&both[..1]));
+        let may = |rules: &Rules, uri| rules.file_objection(&both, uri).is_none();
+        assert!(may(&debian, "http://deb.example.com/debian/pool/a.deb"));
+        for uri in [
+            "http://deb.example.com/debian/vendor/pool/a.deb",
+            "http://deb.example.com/debian-more/a.deb",
+            "http://other.example.com/a.deb",
+            "",
+        ] {
+            assert!(!may(&debian, uri), "{uri}");
+        }
+        assert!(!Rules::of(&Origins::All, Distribution::default()).unwrap().is_disputed(&both));
     }
 
     fn allowed(origins: &Origins, distribution: Distribution, releases: &[Release]) -> bool {

@@ -16,6 +16,7 @@ mod interruptions;
 mod staging;
 #[path = "../support/system.rs"]
 mod system;
+mod twins;
 mod undoing;
 
 use std::{fs, path::Path, time::Duration};

@@ -132,6 +132,7 @@ fn archive(origin: &str, suite: &str, codename: &str, label: &str) -> Release {
         codename: codename.into(),
         component: "main".into(),
         site: "archive.example.com".into(),
+        base: String::new(),
     }
 }
 

@@ -89,6 +89,9 @@ fn files(text: &str) -> BTreeMap<String, Release> {
     }
     // What is installed.
     found.retain(|_, release| release.suite != "now");
+    for (name, release) in &mut found {
+        name.split(' ').next().unwrap_or_default().clone_into(&mut release.base);
+    }
     found
 }
 
@@ -133,6 +136,7 @@ fn fields_of(text: &str) -> Option<Release> {
         codename: take('n'),
         component: take('c'),
         site: String::new(),
+        base: String::new(),
     })
 }
 

@@ -45,8 +45,7 @@ async fn plan(layout: &Layout, installs: &[Install]) -> Result<Option<Plan>, Apt
     if installs.is_empty() {
         return Ok(None);
     }
-    let exact = installs.iter().map(|p| format!("{}:{}={}", p.name, p.arch, p.to));
-    let files = uris::look_up(layout, exact).await?;
+    let files = uris::look_up(layout, installs.iter().map(exact)).await?;
     let packages = installs.iter().map(|install| change(install, &files));
     Ok(Plan::new(packages.collect::<Result<_, _>>()?))
 }
@@ -103,7 +102,34 @@ async fn refused(
         };
         rules.objection(candidate).or_else(older).map(|why| (install.clone(), why))
     };
-    Ok(installs.iter().filter_map(objection).collect())
+    let mut refused: Vec<_> = installs.iter().filter_map(objection).collect();
+    let disputed = |install: &&Install| {
+        rules.is_disputed(known.releases(&install.name, &install.arch, &install.to))
+            && refused.iter().all(|(other, _)| other != *install)
+    };
+    let disputed: Vec<&Install> = installs.iter().filter(disputed).collect();
+    refused.extend(by_file(layout, rules, &known, &disputed).await?);
+    Ok(refused)
+}
+
+/// What the rules have against the files that apt would take of these, which an archive that is not
+/// wanted has in the same version.
+async fn by_file(
+    layout: &Layout,
+    rules: &Rules,
+    known: &Known,
+    disputed: &[&Install],
+) -> Result<Vec<(Install, Objection)>, AptError> {
+    if disputed.is_empty() {
+        return Ok(Vec::new());
+    }
+    let files = uris::look_up(layout, disputed.iter().map(|install| exact(install))).await?;
+    let objection = |install: &&Install| {
+        let uri = file_of(install, &files).map_or("", |file| file.uri.as_str());
+        let releases = known.releases(&install.name, &install.arch, &install.to);
+        rules.file_objection(releases, uri).map(|why| ((*install).clone(), why))
+    };
+    Ok(disputed.iter().filter_map(objection).collect())
 }
 
 const DOING: &str = "resolving the upgrade";
@@ -142,11 +168,19 @@ pub fn exact_name(package: &PackageChange) -> String {
     format!("{}:{}={}", package.name, package.arch, package.to)
 }
 
-fn change(install: &Install, files: &[Uri]) -> Result<PackageChange, AptError> {
+fn exact(install: &Install) -> String {
+    format!("{}:{}={}", install.name, install.arch, install.to)
+}
+
+fn file_of<'a>(install: &Install, files: &'a [Uri]) -> Option<&'a Uri> {
     let same = |file: &&Uri| {
         (&file.name, &file.arch, &file.version) == (&install.name, &install.arch, &install.to)
     };
-    let file = files.iter().find(same);
+    files.iter().find(same)
+}
+
+fn change(install: &Install, files: &[Uri]) -> Result<PackageChange, AptError> {
+    let file = file_of(install, files);
     let (Some(size), Some(sha256)) = (file.map(|f| f.size), file.and_then(|f| f.sha256.clone()))
     else {
         return Err(AptError::NoDigest { package: format!("{} {}", install.name, install.to) });

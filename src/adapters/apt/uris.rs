@@ -5,6 +5,8 @@ use super::{AptError, Layout, apt_get, sources};
 /// One file apt would download.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uri {
+    /// Where the file is.
+    pub uri: String,
     /// Package name, without architecture.
     pub name: String,
     /// Version.
@@ -45,6 +47,7 @@ pub fn parse(text: &str) -> Result<Vec<Uri>, AptError> {
 fn uri(line: &str) -> Option<Uri> {
     let mut words = line.rsplit(' ');
     let (hash, size, file) = (words.next()?, words.next()?, words.next()?);
+    let uri = words.next()?.strip_prefix('\'')?.strip_suffix('\'')?;
     let mut parts = file.strip_suffix(".deb")?.split('_');
     let (name, version, arch) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() {
@@ -54,6 +57,7 @@ fn uri(line: &str) -> Option<Uri> {
         hash.len() == 64 && hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
     });
     Some(Uri {
+        uri: uri.to_owned(),
         name: name.to_owned(),
         version: unquote(version)?,
         arch: arch.to_owned(),
@@ -87,6 +91,7 @@ mod tests {
         let found = parse(&line).unwrap().remove(0);
         assert_eq!((found.name.as_str(), found.version.as_str()), ("beta", "1:1.1"));
         assert_eq!((found.arch.as_str(), found.size), ("amd64", 812));
+        assert_eq!(found.uri, "file:/r/./beta_1.1_amd64.deb");
         assert_eq!(found.sha256.as_deref(), Some(SHA));
     }
 
