@@ -4,6 +4,7 @@
 // The tests run the real tools, as an admin would; a helper that cannot go on ends its test.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
 
+mod admins;
 mod applying;
 #[path = "../support/archive.rs"]
 mod archive;

@@ -44,6 +44,10 @@ pub fn with_our_lists(layout: &Layout, name: &str) -> Command {
             ("Dir::State::Lists", layout.lists().display().to_string()),
             ("Dir::Cache::Archives", layout.no_archives().display().to_string()),
             ("Dir::Cache::pkgcache", layout.cache().display().to_string()),
+            // Nobody looks on who could be asked: only a source itself may be said to be trusted.
+            ("Acquire::AllowInsecureRepositories", "false".to_owned()),
+            ("Acquire::AllowDowngradeToInsecureRepositories", "false".to_owned()),
+            ("APT::Get::AllowUnauthenticated", "false".to_owned()),
             ("APT::Get::Show-User-Simulation-Note", "false".to_owned()),
             ("APT::Get::AutomaticRemove", "false".to_owned()),
         ],
@@ -65,6 +69,8 @@ pub fn with_stage(layout: &Layout, plan_dir: &Path, name: &str) -> Command {
             ("Dir::Cache::Archives", inside("cache")),
             // A release the admin prefers does not exist here, and apt would refuse to run.
             ("APT::Default-Release", String::new()),
+            // The way back removes what the update has brought; the update itself removes nothing.
+            ("APT::Get::Remove", "true".to_owned()),
             ("APT::Get::Show-User-Simulation-Note", "false".to_owned()),
             ("APT::Get::AutomaticRemove", "false".to_owned()),
             // Whether this node is in a phase was decided when the plan was made.
@@ -111,9 +117,13 @@ pub fn forget_cache(layout: &Layout) -> Result<(), AptError> {
     durable::remove(&layout.cache())
 }
 
-/// No cache files (they would be the system's, or stale), no translations.
-const ALWAYS: [&str; 3] =
-    ["Dir::Cache::pkgcache=", "Dir::Cache::srcpkgcache=", "Acquire::Languages=none"];
+/// No cache files (they would be the system's, or stale), no translations; a hold is a hold.
+const ALWAYS: [&str; 4] = [
+    "Dir::Cache::pkgcache=",
+    "Dir::Cache::srcpkgcache=",
+    "Acquire::Languages=none",
+    "APT::Ignore-Hold=false",
+];
 
 fn options(command: Command, options: &[(&str, String)]) -> Command {
     options

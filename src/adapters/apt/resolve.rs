@@ -150,7 +150,8 @@ pub(super) async fn simulate(
     if hiding {
         simulate = hidden::from(layout, simulate);
     }
-    let done = simulate.arg("-s").args(command).finish().await?;
+    // What is kept back it does not list when it is told to be quieter.
+    let done = simulate.args(["-o", "quiet=1", "-s"]).args(command).finish().await?;
     if !done.status.success() {
         return Err(AptError::Said { doing: DOING, said: sources::complaint(done.said()) });
     }
