@@ -255,6 +255,34 @@ async fn a_phased_update_waits_for_this_machines_turn_unless_phases_are_ignored(
 }
 
 #[tokio::test]
+async fn an_update_that_recommends_what_cannot_be_had_is_kept_back_for_that_and_for_no_phase() {
+    let system = |news: &[Package]| {
+        let archive = Archive::with(&[Package::new("alpha", "1"), Package::new("beta", "1")]);
+        let system = System::with(&archive, &["alpha", "beta"]);
+        archive.publish(news);
+        (archive, system)
+    };
+    let alone = [Package::new("alpha", "2").field("Recommends", "nowhere")];
+    let behind = [
+        Package::new("alpha", "2").field("Depends", "fresh"),
+        Package::new("fresh", "2").field("Recommends", "nowhere"),
+    ];
+    for news in [&alone[..], &behind[..]] {
+        let (_archive, system) = system(news);
+        for phased in [Phased::Respect, Phased::Ignore] {
+            let report = found(&system, |packages| packages.phased = phased).await;
+            assert_eq!(kept(&report), ["alpha 1 2 unmet"]);
+            let text = &report.kept_back[0].why.text;
+            assert!(text.contains("recommends"), "{text}");
+            assert!(text.contains("apt-get install alpha"), "{text}");
+        }
+        system.apt(&["update"]);
+        system.apt(&["install", "alpha"]);
+        assert_eq!(system.version("alpha"), "ii 2");
+    }
+}
+
+#[tokio::test]
 async fn what_was_chosen_by_rules_is_applied_exactly() {
     let debian = Debian::new();
     let report = debian.with(Origins::Security).await;

@@ -7,7 +7,7 @@ use super::{
     installed::{self, Installed},
     pinned, releases,
     resolve::{Search, simulate},
-    simulation::Install,
+    simulation::{Install, Simulation},
     version,
 };
 use crate::{
@@ -15,11 +15,19 @@ use crate::{
     core::choice::{KeptBack, Objection},
 };
 
+/// All that can be had, whatever has to go for it.
+const WHOLE: &[&str] = &["dist-upgrade"];
+
 /// `name` and architecture.
 type Package = (String, String);
 
 /// Everything that has a newer version and is not in what was found, sorted, each with its reason.
-pub(super) async fn explain(layout: &Layout, search: &Search) -> Result<Vec<KeptBack>, AptError> {
+/// `phased`: as the search was made.
+pub(super) async fn explain(
+    layout: &Layout,
+    search: &Search,
+    phased: Phased,
+) -> Result<Vec<KeptBack>, AptError> {
     let mut kept = refused(search);
     let name = |install: &Install| (install.name.clone(), install.arch.clone());
     let taken: BTreeSet<Package> = search.found.installs.iter().map(name).collect();
@@ -40,7 +48,7 @@ pub(super) async fn explain(layout: &Layout, search: &Search) -> Result<Vec<Kept
     kept.retain(|package, _| !taken.contains(package));
     let apts: Vec<&String> = search.all.kept.iter().chain(&search.all.deferred).collect();
     if !apts.is_empty() {
-        kept.extend(by_apt(layout, search, &apts).await?);
+        kept.extend(by_apt(layout, search, phased, &apts).await?);
     }
     for pinned in pinned::find(layout).await? {
         let package = (pinned.name.clone(), pinned.arch.clone());
@@ -81,6 +89,7 @@ fn refused(search: &Search) -> BTreeMap<Package, KeptBack> {
 async fn by_apt(
     layout: &Layout,
     search: &Search,
+    phased: Phased,
     names: &[&String],
 ) -> Result<Vec<(Package, KeptBack)>, AptError> {
     let installed = installed::query(layout).await?;
@@ -91,7 +100,17 @@ async fn by_apt(
     let deferred = |have: &Installed| search.all.deferred.iter().any(|name| is(have, name));
     let unexplained = have.iter().any(|have| !held.contains(&full(have)) && !deferred(have));
     let whole = if unexplained {
-        Some(simulate(layout, &["dist-upgrade"], Phased::Ignore, false).await?)
+        Some(simulate(layout, WHOLE, Phased::Ignore, false).await?)
+    } else {
+        None
+    };
+    let takes = |all: &Option<Simulation>, have: &Installed| {
+        let mut installs = all.iter().flat_map(|all| &all.installs);
+        installs.any(|p| p.name == have.name && p.arch == have.arch)
+    };
+    // What apt would not take even then waits for its phase; apt before 2.7 does not say so.
+    let in_phase = if have.iter().any(|have| takes(&whole, have)) {
+        Some(simulate(layout, WHOLE, phased, false).await?)
     } else {
         None
     };
@@ -116,8 +135,6 @@ async fn by_apt(
         } else if deferred(have) {
             phase()
         } else {
-            let installs = whole.iter().flat_map(|whole| &whole.installs);
-            let possible = installs.clone().any(|p| p.name == have.name && p.arch == have.arch);
             let removes = whole.as_ref().map(|whole| whole.removes.join(", ")).unwrap_or_default();
             let goes = whole.iter().flat_map(|whole| &whole.removes).any(|name| is(have, name));
             if goes {
@@ -126,11 +143,11 @@ async fn by_apt(
                     Objection::new("removes", "another update would have it removed"),
                 );
             }
-            match (possible, removes.is_empty()) {
+            match (takes(&whole, have), removes.is_empty()) {
                 (true, false) => {
                     Objection::new("removes", format!("it would have {removes} removed"))
                 }
-                // Nothing else than its phase keeps it back: apt before 2.7 does not say so.
+                (true, true) if takes(&in_phase, have) => Objection::new("unmet", recommends(have)),
                 (true, true) => phase(),
                 (false, _) => Objection::new("unmet", "what it depends on cannot be had"),
             }
@@ -138,6 +155,14 @@ async fn by_apt(
         left(have, why)
     };
     Ok(have.into_iter().map(entry).collect())
+}
+
+fn recommends(have: &Installed) -> String {
+    format!(
+        "what it recommends, or what it needs does, cannot be had; `apt-get install {}` takes it \
+         without that",
+        have.name
+    )
 }
 
 /// The installed package that apt calls `name` or `name:arch`.

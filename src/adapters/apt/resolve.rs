@@ -38,7 +38,7 @@ pub(super) struct Search {
 pub async fn resolve(layout: &Layout, rules: &Rules, phased: Phased) -> Result<Resolved, AptError> {
     let search = search(layout, rules, phased).await?;
     let plan = plan(layout, &search.found.installs).await?;
-    Ok(Resolved { plan, kept_back: kept::explain(layout, &search).await? })
+    Ok(Resolved { plan, kept_back: kept::explain(layout, &search, phased).await? })
 }
 
 async fn plan(layout: &Layout, installs: &[Install]) -> Result<Option<Plan>, AptError> {
