@@ -283,6 +283,21 @@ async fn an_update_that_recommends_what_cannot_be_had_is_kept_back_for_that_and_
 }
 
 #[tokio::test]
+async fn an_update_is_not_blamed_for_what_another_would_have_removed() {
+    let names = ["alpha", "beta", "victim"];
+    let archive = Archive::with(&names.map(|name| Package::new(name, "1")));
+    let system = System::with(&archive, &names);
+    archive.publish(&[
+        Package::new("alpha", "2").field("Recommends", "nowhere"),
+        Package::new("beta", "2").field("Conflicts", "victim"),
+    ]);
+    let report = found(&system, |_| {}).await;
+    assert_eq!(kept(&report), ["alpha 1 2 unmet", "beta 1 2 removes"]);
+    assert!(report.kept_back[0].why.text.contains("recommends"), "{report:?}");
+    assert_eq!(report.kept_back[1].why.text, "it would have victim removed");
+}
+
+#[tokio::test]
 async fn what_was_chosen_by_rules_is_applied_exactly() {
     let debian = Debian::new();
     let report = debian.with(Origins::Security).await;

@@ -1,6 +1,6 @@
 //! What exactly is in the way of an update that cannot be installed: apt is asked for it by name.
 
-use super::{AptError, Layout, apt_get, hidden, simulation};
+use super::{AptError, Layout, apt_get, hidden, kept, simulation};
 use crate::core::choice::KeptBack;
 
 /// At most so many are asked for: each may take a second.
@@ -17,7 +17,9 @@ pub(super) async fn say_more(
     let places: Vec<usize> = (0..kept.len()).filter(|place| about_others(&kept[*place])).collect();
     for place in places.into_iter().take(MOST) {
         let said = ask(layout, &kept[place], hiding).await?;
-        if let Some(text) = text(&kept[place], said, kept) {
+        if removes_nothing(&kept[place], &said) {
+            kept[place].why = kept::recommends(&kept[place].name);
+        } else if let Some(text) = text(&kept[place], said, kept) {
             kept[place].why.text = text;
         }
     }
@@ -43,6 +45,13 @@ async fn ask(layout: &Layout, entry: &KeptBack, hiding: bool) -> Result<Said, Ap
         return Ok(Said::Needs(unmet(&done.stdout, &entry.name)));
     }
     Ok(Said::Removes(simulation::parse(&done.stdout)?.removes))
+}
+
+/// Was it blamed for what another update would have removed?
+fn removes_nothing(entry: &KeptBack, said: &Said) -> bool {
+    entry.why.code == "removes"
+        && entry.why.text != kept::REMOVED
+        && matches!(said, Said::Removes(names) if names.is_empty())
 }
 
 /// The sentence about an entry; `None` where apt's answer does not fit what is known already.

@@ -15,6 +15,9 @@ use crate::{
     core::choice::{KeptBack, Objection},
 };
 
+/// The sentence about what another update is in the way of.
+pub(super) const REMOVED: &str = "another update would have it removed";
+
 /// All that can be had, whatever has to go for it.
 const WHOLE: &[&str] = &["dist-upgrade"];
 
@@ -138,16 +141,13 @@ async fn by_apt(
             let removes = whole.as_ref().map(|whole| whole.removes.join(", ")).unwrap_or_default();
             let goes = whole.iter().flat_map(|whole| &whole.removes).any(|name| is(have, name));
             if goes {
-                return left(
-                    have,
-                    Objection::new("removes", "another update would have it removed"),
-                );
+                return left(have, Objection::new("removes", REMOVED));
             }
             match (takes(&whole, have), removes.is_empty()) {
                 (true, false) => {
                     Objection::new("removes", format!("it would have {removes} removed"))
                 }
-                (true, true) if takes(&in_phase, have) => Objection::new("unmet", recommends(have)),
+                (true, true) if takes(&in_phase, have) => recommends(&have.name),
                 (true, true) => phase(),
                 (false, _) => Objection::new("unmet", "what it depends on cannot be had"),
             }
@@ -157,12 +157,13 @@ async fn by_apt(
     Ok(have.into_iter().map(entry).collect())
 }
 
-fn recommends(have: &Installed) -> String {
-    format!(
-        "what it recommends, or what it needs does, cannot be had; `apt-get install {}` takes it \
-         without that",
-        have.name
-    )
+/// apt-get upgrade does not do without what is recommended anew.
+pub(super) fn recommends(name: &str) -> Objection {
+    let text = format!(
+        "what it recommends, or what it needs does, cannot be had; `apt-get install {name}` takes it \
+         without that"
+    );
+    Objection::new("unmet", text)
 }
 
 /// The installed package that apt calls `name` or `name:arch`.
