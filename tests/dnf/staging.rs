@@ -129,3 +129,37 @@ async fn without_the_earlier_version_in_a_repository_the_policy_decides() {
     let details = describe(&system.layout, &plan.id).await.unwrap();
     assert_eq!(details.without_way_back, ["alpha 1-1: no repository has it any more"]);
 }
+
+#[tokio::test]
+async fn an_earlier_version_that_no_repository_has_comes_from_dnfs_cache_if_it_is_the_one() {
+    let first = ["alpha", "beta"].map(|name| Package::new(name, "1"));
+    let repository = Repository::with(&first);
+    let system = System::configured(&repository, &["alpha", "beta"], "keepcache=1\n");
+    // What lies on the same machine dnf does not keep.
+    let server = Server::of(repository.tree());
+    system.source("lab", &server.address());
+    system.dnf(&["reinstall", "alpha", "beta"]);
+    let before = system.packages();
+    let cached = |name: &str| {
+        let cache = fs::read_dir(system.root().join("var/cache/dnf")).unwrap().flatten();
+        let mut files = cache.map(|entry| entry.path().join("packages").join(name));
+        files.find(|file| file.exists()).unwrap()
+    };
+    let (alpha, beta) = (cached("alpha-1-1.noarch.rpm"), cached("beta-1-1.noarch.rpm"));
+    repository.publish(&["alpha", "beta"].map(|name| Package::new(name, "2")));
+    let good = fs::read(&beta).unwrap();
+    // Another package is no way back to this one, whatever it is called.
+    fs::copy(&alpha, &beta).unwrap();
+    let plan = staged(&system).await;
+    let missing = describe(&system.layout, &plan.id).await.unwrap().without_way_back;
+    assert_eq!(missing, ["beta 1-1: no repository has it any more"]);
+
+    fs::write(&beta, good).unwrap();
+    plans::withdraw(&system.layout, &plan.id).unwrap();
+    stage(&system.layout, &plan.id, WithoutWayBack::Refuse).await.unwrap();
+    drop((server, repository));
+    fs::remove_dir_all(system.root().join("var/cache/dnf")).unwrap();
+    assert_eq!(apply(&system, &plan.id).await, Outcome::Complete);
+    assert_eq!(undo(&system, &plan.id).await, Outcome::Complete);
+    assert_eq!(system.packages(), before);
+}

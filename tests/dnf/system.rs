@@ -20,6 +20,11 @@ pub struct System {
 impl System {
     /// With these packages installed, as an admin asked for them.
     pub fn with(repository: &Repository, packages: &[&str]) -> Self {
+        Self::configured(repository, packages, "")
+    }
+
+    /// The same, with more in dnf.conf.
+    pub fn configured(repository: &Repository, packages: &[&str], conf: &str) -> Self {
         let dir = open_dir();
         let (root, state) = (dir.path().join("root"), dir.path().join("state"));
         fs::create_dir(&state).unwrap();
@@ -28,7 +33,7 @@ impl System {
         system.write(
             "etc/dnf/dnf.conf",
             &format!(
-                "[main]\ngpgcheck=1\ninstallonly_limit=3\npluginconfpath={}\n",
+                "[main]\ngpgcheck=1\ninstallonly_limit=3\n{conf}pluginconfpath={}\n",
                 root.join("etc/dnf/plugins").display()
             ),
         );

@@ -175,6 +175,15 @@ pub async fn verify(layout: &Layout, id: &PlanId, course: &Course) -> Result<(),
     if let Some(name) = wrong.await? {
         return Err(damaged(format!("there is no file with the digest of {name}")));
     }
+    check_signatures(layout, course).await?.map_or(Ok(()), |why| Err(damaged(why)))
+}
+
+/// What is wrong with the files of a course as rpm sees them: each needs a signature by a key that the
+/// system trusts, and must be the package it stands for.
+pub(super) async fn check_signatures(
+    layout: &Layout,
+    course: &Course,
+) -> Result<Option<String>, PackageError> {
     let files = || course.comes.iter().map(|package| course.file(package));
     let check = program::rpm(layout, "rpmkeys").args(["--define", "_pkgverify_level all"]);
     let done = check.arg("--checksig").args(files()).finish().await?;
@@ -182,7 +191,7 @@ pub async fn verify(layout: &Layout, id: &PlanId, course: &Course) -> Result<(),
         let bad = done.stdout.lines().find(|line| line.contains("NOT OK")).unwrap_or("a package");
         let name = Path::new(bad.split(": ").next().unwrap_or(bad)).file_name();
         let name = name.unwrap_or_default().to_string_lossy();
-        return Err(damaged(format!(
+        return Ok(Some(format!(
             "{name} has no good signature by a key that rpm trusts (rpmkeys --import takes one)"
         )));
     }
@@ -191,10 +200,7 @@ pub async fn verify(layout: &Layout, id: &PlanId, course: &Course) -> Result<(),
     let short = |name: &str| name.replacen("-0:", "-", 1);
     let there: BTreeSet<String> = named.lines().map(short).collect();
     let wanted: BTreeSet<String> = course.comes.iter().map(course::name).collect();
-    match wanted.difference(&there).next() {
-        None => Ok(()),
-        Some(name) => Err(damaged(format!("no file calls itself {name}"))),
-    }
+    Ok(wanted.difference(&there).next().map(|name| format!("no file calls itself {name}")))
 }
 
 /// Has dnf show that the stage alone, without network, gives exactly what the plan still lacks, and

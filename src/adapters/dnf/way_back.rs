@@ -1,11 +1,13 @@
 //! The way back from a plan: the packages installed now, secured before anything is applied.
 //!
-//! rpm packages cannot be put together again from what is installed: what no repository has any more
-//! there is no way back to.
+//! rpm packages cannot be put together again from what is installed: what neither a repository nor the
+//! system's cache has any more there is no way back to.
+
+use std::{fs, path::PathBuf};
 
 use super::{
     course::{self, Course},
-    offers, stage,
+    offers, program, stage,
 };
 use crate::{
     adapters::packages::{
@@ -13,6 +15,7 @@ use crate::{
         way_back::{Earlier, How, WayBack},
     },
     core::plan::{PackageChange, Plan},
+    observe::logging::chain,
 };
 
 /// The earlier versions of a plan's packages that the repositories still have.
@@ -41,41 +44,94 @@ fn earlier(package: &PackageChange) -> Option<PackageChange> {
     })
 }
 
-/// Secures the way back from a plan, durably. What cannot be had is written down, and no error.
+/// Secures the way back from a plan, durably: from the repositories, else from the system's own cache.
+/// What cannot be had, or has no good signature, is written down, and no error.
 pub async fn secure(
     layout: &Layout,
     plan: &Plan,
     offered: Vec<PackageChange>,
 ) -> Result<(), PackageError> {
-    let mut course = Course {
+    let course = |comes| Course {
         way: plans::Way::Back,
         dir: layout.back(&plan.id),
-        comes: offered,
+        comes,
         goes: Vec::new(),
     };
-    durable::fresh_folder(&course.dir)?;
-    let missing: Vec<(PackageChange, String)> = {
-        let missing = stage::download(layout, &course).await?;
-        missing.into_iter().map(|(package, why)| (package.clone(), why)).collect()
+    let offered = course(offered);
+    durable::fresh_folder(&offered.dir)?;
+    let lost = stage::download(layout, &offered).await?;
+    let mut packages = Vec::new();
+    for package in &plan.packages {
+        let how = match earlier(package) {
+            None => How::Remove { purge: false },
+            Some(wanted) => {
+                let is_it = |other: &PackageChange| course::name(other) == course::name(&wanted);
+                let lost = lost.iter().find(|(other, _)| is_it(other)).map(|(_, why)| why.as_str());
+                let offer = offered.comes.iter().find(|o| is_it(o)).filter(|_| lost.is_none());
+                let found = match offer {
+                    Some(offer) => Some(offer.clone()),
+                    None => from_cache(layout, &offered, wanted).await?,
+                };
+                how(layout, package, found.map(|found| course(vec![found])), lost).await
+            }
+        };
+        packages.push(Earlier { name: package.name.clone(), how });
+    }
+    let back = WayBack { packages, ..WayBack::default() };
+    stage::sync(&course(back.changes()))?;
+    plans::set_way_back(layout, &plan.id, &back)
+}
+
+/// `found`: what was had; its digest is known to be good. `lost`: why a repository did not give it.
+async fn how(
+    layout: &Layout,
+    package: &PackageChange,
+    found: Option<Course>,
+    lost: Option<&str>,
+) -> How {
+    let why = match found {
+        None => lost.unwrap_or("no repository has it any more").to_owned(),
+        Some(course) => match stage::check_signatures(layout, &course).await {
+            Ok(None) => match course.comes.into_iter().next() {
+                Some(package) => return How::Archive { package },
+                None => String::new(),
+            },
+            Ok(Some(why)) => why,
+            Err(error) => chain(&error),
+        },
     };
-    course.comes.retain(|package| !missing.iter().any(|(other, _)| other == package));
-    // A package that no key vouches for is not gone back to either.
-    stage::verify(layout, &plan.id, &course).await?;
-    stage::sync(&course)?;
-    let how = |package: &PackageChange| {
-        let Some(version) = package.from.clone() else { return How::Remove { purge: false } };
-        let same =
-            |other: &&PackageChange| (&other.name, &other.arch) == (&package.name, &package.arch);
-        if let Some(earlier) = course.comes.iter().find(same) {
-            return How::Archive { package: earlier.clone() };
-        }
-        let tried = missing.iter().find(|(other, _)| same(&other));
-        let why = tried.map_or("no repository has it any more", |(_, why)| why);
-        tracing::warn!("there is no way back to {} {version}: {why}", package.name);
-        How::Missing { version, why: why.to_owned() }
-    };
-    let earlier =
-        |package: &PackageChange| Earlier { name: package.name.clone(), how: how(package) };
-    let packages = plan.packages.iter().map(earlier).collect();
-    plans::set_way_back(layout, &plan.id, &WayBack { packages, ..WayBack::default() })
+    let version = package.from.clone().unwrap_or_default();
+    tracing::warn!("there is no way back to {} {version}: {why}", package.name);
+    How::Missing { version, why }
+}
+
+/// Copies a package from dnf's cache to its place, if that has the very one that is installed: rpm keeps
+/// the digest of the header it was installed from, and that has the digests of all else.
+async fn from_cache(
+    layout: &Layout,
+    course: &Course,
+    wanted: PackageChange,
+) -> Result<Option<PackageChange>, PackageError> {
+    let Some(cached) = cached(layout, &wanted) else { return Ok(None) };
+    let header = ["--qf", "%{SHA256HEADER}\\n"];
+    let rpm = || program::rpm(layout, "rpm").arg("-q").args(header);
+    let installed = rpm().arg(course::name(&wanted)).finish().await?;
+    let offered = rpm().arg("-p").arg(&cached).finish().await?;
+    let known = installed.status.success() && installed.stdout.trim().len() == 64;
+    if !known || installed.stdout != offered.stdout {
+        return Ok(None);
+    }
+    let place = course.file(&wanted);
+    fs::copy(&cached, &place).map_err(PackageError::io("copy", &cached))?;
+    let (sha256, size) = durable::digest(&place).map_err(PackageError::io("read", &place))?;
+    Ok(Some(PackageChange { sha256, size, origin: "cache".to_owned(), ..wanted }))
+}
+
+/// Its file in the cache that dnf keeps when it is told to (`keepcache`).
+fn cached(layout: &Layout, wanted: &PackageChange) -> Option<PathBuf> {
+    let version = wanted.to.split_once(':').map_or(wanted.to.as_str(), |(_, version)| version);
+    let name = format!("{}-{version}.{}.rpm", wanted.name, wanted.arch);
+    let repositories = fs::read_dir(layout.at("var/cache/dnf")).ok()?.flatten();
+    let mut files = repositories.map(|folder| folder.path().join("packages").join(&name));
+    files.find(|file| file.is_file())
 }
