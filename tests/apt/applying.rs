@@ -16,7 +16,7 @@ use lockkeeper::{
 use crate::{
     apply,
     archive::{Archive, Package, open_dir, run},
-    failed, refused, staged,
+    failed, plan, refused, staged,
     system::System,
     undo, until, updated,
 };
@@ -274,6 +274,37 @@ async fn a_plan_made_for_other_versions_is_refused_since_its_way_back_would_lead
     let reason = refused(apply(&system, &plan.id).await);
     assert!(reason.contains("alpha is at 1.05, and was 1.0"), "{reason}");
     assert_eq!(system.versions(), before);
+}
+
+#[tokio::test]
+async fn a_set_that_is_found_again_from_other_versions_is_not_applied_before_they_are_secured() {
+    let (_archive, system) = updated();
+    let first = staged(&system).await;
+    let folder = open_dir();
+    let between = Package::new("alpha", "1.0.5").build(folder.path());
+    run(system.dpkg().arg("-i").arg(between));
+    let before = system.versions();
+    let again = plan(&system).await;
+    assert_eq!((&again.id, again.packages[0].from.as_deref()), (&first.id, Some("1.0.5")));
+    let reason = refused(apply(&system, &again.id).await);
+    assert!(reason.contains("its way back leads to other versions"), "{reason}");
+    assert_eq!(system.versions(), before);
+
+    staged(&system).await;
+    assert_eq!(apply(&system, &again.id).await, ApplyReport::Applied);
+    assert_eq!(undo(&system, &again.id).await, UndoReport::Undone);
+    assert_eq!(system.versions(), before);
+}
+
+#[tokio::test]
+async fn a_plan_under_way_keeps_the_versions_it_goes_from() {
+    let (_archive, system) = updated();
+    let first = staged(&system).await;
+    let mut other = first.clone();
+    other.packages[0].from = Some("1.05".to_owned());
+    plans::count_attempts(&system.layout, &first.id, Way::There, 1).unwrap();
+    plans::remember(&system.layout, &other).unwrap();
+    assert_eq!(plans::load(&system.layout, &first.id).unwrap(), first);
 }
 
 #[tokio::test]

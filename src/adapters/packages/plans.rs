@@ -89,8 +89,12 @@ fn read<T: for<'a> Deserialize<'a>>(path: &std::path::Path) -> Result<Option<T>,
     Ok(state_file::read::<Document<T>>(path, SCHEMA)?.map(|document| document.content))
 }
 
-/// Writes a plan down; it can be staged from now on.
+/// Writes a plan down; it can be staged from now on. One whose transaction is under way stays as it is:
+/// from which versions that goes is decided.
 pub fn remember(layout: &Layout, plan: &Plan) -> Result<(), PackageError> {
+    if is_under_way(layout, &plan.id)? {
+        return Ok(());
+    }
     let folder = layout.plan(&plan.id);
     if !folder.exists() {
         durable::folder(&folder)?;
