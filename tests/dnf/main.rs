@@ -33,7 +33,8 @@ use tempfile::TempDir;
 
 fn run(command: &mut Command) -> String {
     let out = command.output().unwrap();
-    assert!(out.status.success(), "{command:?}: {}", String::from_utf8_lossy(&out.stderr));
+    let said = [&out.stderr, &out.stdout].map(|text| String::from_utf8_lossy(text).into_owned());
+    assert!(out.status.success(), "{command:?}: {}", said.concat());
     String::from_utf8(out.stdout).unwrap()
 }
 

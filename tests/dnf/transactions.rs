@@ -1,6 +1,7 @@
 //! Transactions: exactly the staged set, there and back, whatever happens meanwhile.
 
 use std::{
+    collections::BTreeSet,
     fs,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -269,47 +270,57 @@ async fn a_transaction_that_was_cut_off_is_gone_back_from_to_the_set_before() {
     run(&mut verify_database(&system));
 }
 
-/// So many points are spread over one transaction.
-const CUTS: u32 = 8;
-
 #[tokio::test]
 async fn cut_off_at_any_point_the_plan_is_finished_or_undone_as_a_whole() {
-    let many = |version: &'static str| {
-        (0..12).map(move |i| Package::new(&format!("many{i}"), version).files(60))
-    };
+    const PACKAGES: usize = 8;
+    let names: Vec<String> = (0..PACKAGES).map(|i| format!("many{i}")).collect();
+    let many = |version| names.iter().map(move |name| Package::new(name, version).files(60));
     let repository = Repository::with(&many("1").collect::<Vec<_>>());
-    let wanted: Vec<String> = (0..12).map(|i| format!("many{i}")).collect();
-    let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
-    let first = System::with(&repository, &wanted);
-    let old: Vec<String> = wanted.iter().map(|name| format!("{name}-1-1")).collect();
+    let old: Vec<String> = names.iter().map(|name| format!("{name}-1-1")).collect();
     let old: Vec<&str> = old.iter().map(String::as_str).collect();
     let newer = many("2").map(|package| package.tag("Requires: fresh"));
     repository.add(&newer.chain([Package::new("fresh", "1")]).collect::<Vec<_>>());
-    let (before, began) = (first.packages(), clock::since_boot());
-    first.dnf(&["upgrade"]);
-    let (after, whole) = (first.packages(), clock::since_boot().saturating_sub(began));
-    let mut half_way = 0;
-    for cut in 1..=CUTS {
+    let (mut half_way, deadline) = (0, clock::since_boot() + Duration::from_secs(300));
+    for cut in 0..PACKAGES {
         let system = System::with(&repository, &old);
+        let before = system.packages();
         let plan = staged(&system).await;
         plans::count_attempts(&system.layout, &plan.id, Way::There, 1).unwrap();
+        // Four times while new versions come, and four times while old ones go.
+        let comes = cut % 4 < 2;
+        let file = format!("usr/share/many{cut}/{}", if comes { "2" } else { "1" });
+        let file = system.root().join(file);
         let mut dnf = begin(&system, &plan);
-        tokio::time::sleep(whole * cut / (CUTS + 1)).await;
+        while file.exists() != comes {
+            assert!(clock::since_boot() < deadline, "{}", file.display());
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
         dnf.kill().unwrap();
         dnf.wait().unwrap();
         let now = system.packages();
-        half_way += u32::from(now != before && now != after);
-        let (outcome, expected) = if cut % 2 == 0 {
-            (apply(&system, &plan.id).await, &after)
+        half_way += usize::from(names_of(&now, "many").count() > PACKAGES);
+        if cut % 2 == 0 {
+            assert_eq!(apply(&system, &plan.id).await, Outcome::Complete, "{cut}: {now:?}");
+            let after = system.packages();
+            assert_eq!((after.len(), names_of(&after, "many").count()), (PACKAGES + 1, PACKAGES));
+            assert!(names_of(&after, "many").all(|name| name.ends_with("-2-1")), "{after:?}");
         } else {
-            (undo(&system, &plan.id).await, &before)
-        };
-        assert_eq!(outcome, Outcome::Complete, "{cut} of {CUTS}: {now:?}");
-        assert_eq!(system.packages(), *expected, "{cut} of {CUTS}: {now:?}");
-        run(system.rpm("rpm").args(["-Va"]));
+            assert_eq!(undo(&system, &plan.id).await, Outcome::Complete, "{cut}: {now:?}");
+            assert_eq!(system.packages(), before, "{cut}: {now:?}");
+        }
+        run(system.rpm("rpm").arg("-Va"));
+        let left = run(Command::new("find").arg(system.root()).args(["-name", "*;*"]));
+        assert_eq!(left, "", "{cut}: {now:?}");
         run(&mut verify_database(&system));
     }
-    assert!(half_way > 0, "no cut was in the middle of the transaction");
+    assert!(half_way >= PACKAGES / 2, "{half_way} cuts were in the middle of the transaction");
+}
+
+fn names_of<'a>(
+    packages: &'a BTreeSet<String>,
+    start: &'a str,
+) -> impl Iterator<Item = &'a String> {
+    packages.iter().filter(move |name| name.starts_with(start))
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ mod news;
 mod offers;
 mod program;
 mod reboot;
+mod repair;
 mod resolve;
 mod stage;
 pub mod table;

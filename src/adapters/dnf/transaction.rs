@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     course::{self, Course},
     installed::{self, Installed},
-    program,
+    program, repair,
     stage::{self, Test},
 };
 use crate::{
@@ -31,8 +31,10 @@ const QUOTED: usize = 4;
 
 /// A transaction that may begin: everything has been verified.
 struct Ready {
+    plan: Plan,
     course: Course,
-    before: Vec<Installed>,
+    /// See [`is_resumed`].
+    resumed: bool,
     log: Log,
 }
 
@@ -40,9 +42,10 @@ struct Ready {
 /// is waited for.
 pub async fn attempt(layout: &Layout, id: &PlanId, way: Way, lock_limit: Duration) -> Outcome {
     let refused = |reason| Outcome::Refused { reason };
-    match prepare(layout, id, way, lock_limit).await {
+    let deadline = Instant::now() + lock_limit;
+    match prepare(layout, id, way, deadline).await {
         Ok(Ok(ready)) => {
-            let outcome = go(layout, &ready, lock_limit).await;
+            let outcome = go(layout, &ready, deadline).await;
             outcome.unwrap_or_else(|error| Outcome::Failed { reason: chain(&error) })
         }
         Ok(Err(reason)) => refused(reason),
@@ -50,12 +53,12 @@ pub async fn attempt(layout: &Layout, id: &PlanId, way: Way, lock_limit: Duratio
     }
 }
 
-/// An error, or a refusal, means that the plan has not been begun, or not been gone on with.
+/// An error, or a refusal, means that nothing has been changed.
 async fn prepare(
     layout: &Layout,
     id: &PlanId,
     way: Way,
-    lock_limit: Duration,
+    deadline: Instant,
 ) -> Result<Result<Ready, String>, PackageError> {
     let plan = plans::load(layout, id)?;
     let course = match way {
@@ -73,7 +76,6 @@ async fn prepare(
         Way::There => "apply.log",
         Way::Back => "undo.log",
     }))?;
-    let deadline = Instant::now() + lock_limit;
     if let Some(held) = await_rpm(layout, deadline).await? {
         return Ok(Err(held));
     }
@@ -89,22 +91,16 @@ async fn prepare(
     if let Some(why) = no_way(&plan, &course, &have) {
         return Ok(Err(why));
     }
-    // One attempt has been counted before this one, and nobody knows how far it came.
-    repair(layout, &course, &have, plans::attempts(layout, id, way)? > 1, &log).await?;
-    let before = installed::query(layout).await?;
-    let rest = course.rest(&before);
-    loop {
-        match stage::test(layout, &rest).await? {
-            Test::Exact => return Ok(Ok(Ready { course, before, log })),
-            Test::Differs(why) => {
-                return Ok(Err(format!("the system has changed since staging: {why}")));
-            }
-            Test::Locked if Instant::now() >= deadline => {
-                return Ok(Err("another dnf is at work".to_owned()));
-            }
-            Test::Locked => sleep(PAUSE).await,
-        }
-    }
+    let resumed = is_resumed(layout, id, way)?;
+    Ok(Ok(Ready { plan, course, resumed, log }))
+}
+
+/// Was there an attempt of which nobody knows how far it came: an earlier one of this way, or of the way
+/// there that is gone back from? It may have left a package with files of both versions.
+fn is_resumed(layout: &Layout, id: &PlanId, way: Way) -> Result<bool, PackageError> {
+    let there = plans::attempts(layout, id, Way::There)? > 0
+        && plans::result(layout, id, Way::There)? != Some(Outcome::Complete);
+    Ok(plans::attempts(layout, id, way)? > 1 || (way == Way::Back && there))
 }
 
 /// Waits until nobody changes rpm's database. Answers with who still does.
@@ -152,37 +148,6 @@ fn no_way(plan: &Plan, course: &Course, have: &[Installed]) -> Option<String> {
     (!names.is_empty()).then(|| format!("there is no way back from {}", names.join(", ")))
 }
 
-/// Finishes what a transaction that was cut off has begun: a package that is there beside the version
-/// it replaces is installed once more, and rpm erases the other one. `resumed`: so is whatever is
-/// there already, since nobody can tell which of its scripts have run.
-async fn repair(
-    layout: &Layout,
-    course: &Course,
-    have: &[Installed],
-    resumed: bool,
-    log: &Log,
-) -> Result<(), PackageError> {
-    for package in &course.comes {
-        let mut versions = installed::versions(have, package);
-        if !versions.any(|version| version == package.to) {
-            continue;
-        }
-        if !resumed && installed::has_come(have, package) {
-            continue;
-        }
-        tracing::warn!("finishing {}, which was cut off", course::name(package));
-        let mode = if package.from.is_some() { "-U" } else { "-i" };
-        let rpm = program::rpm(layout, "rpm").args([mode, "--replacepkgs", "--oldpackage"]);
-        // What it needs comes with the rest.
-        let rpm = rpm.args(["--nodeps", "-v"]).arg(course.file(package));
-        let status = rpm.run_apart(&log.file).await?;
-        if !status.success() {
-            tracing::warn!(%status, "rpm could not finish {}", course::name(package));
-        }
-    }
-    Ok(())
-}
-
 /// dnf, on its way through a course.
 pub(super) fn command(layout: &Layout, course: &Course) -> Result<Command, PackageError> {
     let dnf = program::offline(layout);
@@ -206,34 +171,75 @@ pub(super) fn command(layout: &Layout, course: &Course) -> Result<Command, Packa
     }
 }
 
-async fn go(layout: &Layout, ready: &Ready, lock_limit: Duration) -> Result<Outcome, PackageError> {
-    let Ready { course, before, log } = ready;
-    let deadline = Instant::now() + lock_limit;
+/// Goes through a course, after what an earlier attempt has left. An error means that something may have
+/// been changed.
+async fn go(layout: &Layout, ready: &Ready, deadline: Instant) -> Result<Outcome, PackageError> {
+    let Ready { course, log, .. } = ready;
+    let mut touched = finish(layout, ready, ready.resumed).await?;
+    let before = installed::query(layout).await?;
+    if let Some(reason) = obstacle(layout, &course.rest(&before), deadline).await? {
+        let failed = Outcome::Failed { reason: reason.clone() };
+        return Ok(if touched { failed } else { Outcome::Refused { reason } });
+    }
     let mut after = before.clone();
-    let mut killed = 0;
+    let mut killed = false;
     loop {
         let rest = course.rest(&after);
         if rest.is_empty() {
             break;
         }
         let status = command(layout, &rest)?.run_apart(&log.file).await?;
-        after = installed::query(layout).await?;
-        if status.code().is_none() && killed == 0 {
+        if status.code().is_none() && !killed {
             tracing::warn!(%status, "dnf did not end by itself; finishing what it had begun");
-            killed += 1;
-            repair(layout, course, &after, true, log).await?;
-            after = installed::query(layout).await?;
+            killed = true;
+            finish(layout, ready, true).await?;
         } else if status.code() == Some(program::LOCKED) && Instant::now() < deadline {
             sleep(PAUSE).await;
         } else {
+            after = installed::query(layout).await?;
             break;
         }
+        after = installed::query(layout).await?;
     }
-    let wrong = installed::differences(&course.expected(before), &after);
-    Ok(judge(course.way, wrong, *before == after, &log.read()?))
+    let wrong = installed::differences(&course.expected(&before), &after);
+    let said = log.read()?;
+    // Files may have changed where the record has not.
+    touched |= killed || said.lines().any(|line| line.trim() == "Running transaction");
+    Ok(judge(course.way, wrong, !touched && before == after, &said))
 }
 
-/// `untouched`: rpm's record is what it was.
+async fn finish(layout: &Layout, ready: &Ready, resumed: bool) -> Result<bool, PackageError> {
+    let Ready { plan, course, log, .. } = ready;
+    if resumed {
+        let there = Course::there(layout, plan);
+        let files = there.comes.iter().map(|package| there.file(package));
+        let files = files.chain(course.comes.iter().map(|package| course.file(package)));
+        repair::sweep(layout, &files.collect::<Vec<_>>()).await?;
+    }
+    repair::repair(layout, course, &installed::query(layout).await?, resumed, log).await
+}
+
+/// What keeps dnf from doing exactly that; another dnf is waited for until `deadline`.
+async fn obstacle(
+    layout: &Layout,
+    course: &Course,
+    deadline: Instant,
+) -> Result<Option<String>, PackageError> {
+    loop {
+        match stage::test(layout, course).await? {
+            Test::Exact => return Ok(None),
+            Test::Differs(why) => {
+                return Ok(Some(format!("the system has changed since staging: {why}")));
+            }
+            Test::Locked if Instant::now() >= deadline => {
+                return Ok(Some("another dnf is at work".to_owned()));
+            }
+            Test::Locked => sleep(PAUSE).await,
+        }
+    }
+}
+
+/// `untouched`: nothing was begun.
 fn judge(way: Way, mut wrong: Vec<String>, untouched: bool, log: &str) -> Outcome {
     let said = complaints(log);
     if wrong.is_empty() {
