@@ -53,3 +53,13 @@ async fn what_an_update_has_brought_goes_again_though_apt_is_not_to_remove() {
     assert_eq!(undo(&system, &plan.id).await, UndoReport::Undone);
     assert_eq!(system.versions(), before);
 }
+
+#[tokio::test]
+async fn an_update_is_installed_though_apt_is_to_download_only_or_to_leave_packages_unconfigured() {
+    for option in ["APT::Get::Download-Only \"true\";", "APT::Get::Simulate \"true\";"] {
+        let (_archive, system) = updated();
+        configured(&system, &format!("{option}\nDPkg::ConfigurePending \"false\";\n"));
+        let plan = staged(&system).await;
+        assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied, "{option}");
+    }
+}

@@ -91,6 +91,9 @@ pub fn for_real(command: Command) -> Command {
             ("Dpkg::Options::", "--force-confdef".to_owned()),
             ("Dpkg::Options::", "--force-confold".to_owned()),
             ("DPkg::Lock::Timeout", LOCK_SECS.to_string()),
+            ("DPkg::ConfigurePending", "true".to_owned()),
+            ("APT::Get::Download-Only", "false".to_owned()),
+            ("APT::Get::Simulate", "false".to_owned()),
         ],
     )
     .args(["-y", "-qq"])
