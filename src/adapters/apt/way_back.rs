@@ -199,12 +199,17 @@ async fn from_archive(
     Ok(wanted.iter().filter_map(|wanted| archived(wanted, &shown)).collect())
 }
 
-/// What the archive says of a package. What dpkg alone knows of has no digest.
+/// What the archive says of a package. What dpkg alone knows of has no digest. Where archives do not
+/// agree on what this version is, nobody knows which of them is installed.
 fn archived(wanted: &PackageChange, shown: &str) -> Option<PackageChange> {
     let identity = (wanted.name.as_str(), wanted.arch.as_str(), wanted.to.as_str());
-    let stanza = control::stanzas(shown).find(|stanza| {
-        control::identity(stanza) == Some(identity) && control::field(stanza, "SHA256").is_some()
-    })?;
+    let digest = |stanza: &str| control::field(stanza, "SHA256").map(str::to_ascii_lowercase);
+    let mut stanzas = control::stanzas(shown)
+        .filter(|stanza| control::identity(stanza) == Some(identity) && digest(stanza).is_some());
+    let stanza = stanzas.next()?;
+    if stanzas.any(|other| digest(other) != digest(stanza)) {
+        return None;
+    }
     Some(PackageChange {
         sha256: control::field(stanza, "SHA256")?.to_ascii_lowercase(),
         size: control::field(stanza, "Size")?.parse().ok()?,
@@ -291,5 +296,8 @@ SHA256: cd
         assert_eq!(archived(&wanted("amd64", "3"), shown), None);
         let found = archived(&wanted("i386", "1"), shown).unwrap();
         assert_eq!((found.sha256.as_str(), found.size), ("ab", 7));
+        let other = shown.replace("SHA256: AB", "SHA256: EF");
+        assert_eq!(archived(&wanted("i386", "1"), &format!("{shown}\n{other}")), None);
+        assert!(archived(&wanted("i386", "1"), &format!("{shown}\n{shown}")).is_some());
     }
 }
