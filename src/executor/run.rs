@@ -246,10 +246,22 @@ fn give_up(layout: &Layout, id: &PlanId) -> Result<(), PackageError> {
 }
 
 async fn attempt(layout: &Layout, id: &PlanId, way: Way, lock_limit: Duration) -> Outcome {
-    match packages::of(layout) {
-        Ok(manager) => manager.attempt(id, way, lock_limit).await,
-        Err(error) => Outcome::Refused { reason: chain(&error) },
+    let refused = |reason| Outcome::Refused { reason };
+    match (may_go_back(layout, id), packages::of(layout)) {
+        (Ok(true), Ok(manager)) => manager.attempt(id, way, lock_limit).await,
+        (Ok(false), _) => refused(
+            "its way back leads to other versions than it would replace: it is to be staged anew"
+                .to_owned(),
+        ),
+        (Err(error), _) | (_, Err(error)) => refused(chain(&error)),
     }
+}
+
+/// Does the way back, if there is one, lead to what the plan replaces? The same set may be found again
+/// from other versions, and its id does not say from which.
+fn may_go_back(layout: &Layout, id: &PlanId) -> Result<bool, PackageError> {
+    let plan = plans::load(layout, id)?;
+    Ok(plans::way_back(layout, id)?.is_none_or(|back| back.is_of(&plan)))
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use lockkeeper::{
 };
 
 use crate::{
-    apply, names,
+    apply, check, names,
     repository::{Package, Repository},
     run, staged,
     system::System,
@@ -110,6 +110,20 @@ async fn a_tampered_file_of_the_same_size_is_refused_there_and_back() {
         );
         fs::write(&file, good).unwrap();
     }
+    assert_eq!(system.packages(), before);
+}
+
+#[tokio::test]
+async fn a_set_found_again_from_other_versions_is_not_applied_with_the_way_back_from_before() {
+    let (repository, system) = updated();
+    let first = staged(&system).await;
+    repository.add(&[Package::new("alpha", "1.5")]);
+    system.dnf(&["upgrade", "alpha-1.5"]);
+    let before = system.packages();
+    let again = check(&system.layout).await.unwrap().plan.unwrap();
+    assert_eq!(again.id, first.id);
+    let reason = refused(apply(&system, &again.id).await);
+    assert!(reason.contains("its way back leads to other versions"), "{reason}");
     assert_eq!(system.packages(), before);
 }
 

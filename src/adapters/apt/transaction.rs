@@ -39,12 +39,6 @@ pub async fn prepare(
     if !plans::is_staged(layout, id) {
         return Ok(Err(format!("plan {} is not staged", id.short())));
     }
-    // The same set may be found again from other versions, and its id does not say from which.
-    if plans::way_back(layout, id)?.is_some_and(|back| !back.is_of(&plan)) {
-        let why =
-            "its way back leads to other versions than it would replace: it is to be staged anew";
-        return Ok(Err(why.to_owned()));
-    }
     let stage = Repository::stage(layout, &plan);
     repository::verify(&stage).await?;
     let lock = match locks::take(layout, lock_limit).await? {
