@@ -4,7 +4,7 @@ use super::run::{Run, RunError};
 use crate::{
     adapters::packages::{
         self, Layout, PackageError,
-        plans::{self, Outcome},
+        plans::{self, Outcome, Way},
     },
     core::plan::PlanId,
     dbus::executor::ApplyReport,
@@ -19,6 +19,26 @@ impl From<Outcome> for ApplyReport {
             Outcome::Failed { reason } => Self::Failed { reason },
         }
     }
+}
+
+/// What the rules in force have against beginning a plan: that it was chosen by others. The agent looks
+/// at that itself; whoever calls in its place has to keep to them, too. What has been begun is finished.
+/// `choice`: the identity of the rules in force.
+///
+/// # Errors
+/// When the plan's files cannot be read.
+pub fn against(layout: &Layout, id: &PlanId, choice: &str) -> Result<Option<String>, PackageError> {
+    let result = plans::result(layout, id, Way::There)?;
+    let ended = matches!(result, Some(Outcome::Complete | Outcome::Failed { .. }));
+    let chosen_by = plans::choice(layout, id)?;
+    if ended || plans::is_under_way(layout, id)? || chosen_by.as_deref() == Some(choice) {
+        return Ok(None);
+    }
+    let short = id.short();
+    Ok(Some(format!(
+        "plan {short} was not chosen by the rules in force (after a change of the configuration: \
+         systemctl reload lockkeeperd)"
+    )))
 }
 
 /// Applies a staged plan and waits for its end: see [`Run::to_its_end`]. One that was gone back from
@@ -63,7 +83,6 @@ pub async fn verify_installed(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::packages::plans::Way;
 
     fn layout() -> (tempfile::TempDir, Layout, PlanId) {
         let dir = tempfile::tempdir().unwrap();

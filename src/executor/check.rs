@@ -19,7 +19,7 @@ pub async fn check(
     let manager = packages::of(layout)?;
     let Resolved { plan, kept_back } = manager.check(&wish).await?;
     if let Some(plan) = &plan {
-        plans::remember(layout, plan)?;
+        plans::remember(layout, plan, &rules.choice)?;
     }
     let reboot = evidence::reboot_evidence(layout).await;
     Ok(CheckReport { plan, kept_back, reboot, choice: rules.choice.clone(), stale: None })

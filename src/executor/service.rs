@@ -22,7 +22,11 @@ use crate::{
         systemd::boot,
     },
     core::{canary::Ripe, health::HealthReport, plan::PlanId},
-    dbus::{EXECUTOR_NAME, EXECUTOR_PATH, error::Error},
+    dbus::{
+        EXECUTOR_NAME, EXECUTOR_PATH,
+        error::Error,
+        executor::{ApplyReport, RebootReport},
+    },
     observe::logging::chain,
 };
 
@@ -290,6 +294,10 @@ impl Executor {
         let _call = self.admit(bus, &header).await?;
         let plan = plan_id(plan)?;
         let _turn = self.packages.lock().await;
+        let choice = self.rules()?.choice;
+        if let Some(reason) = packages(apply::against(&self.context.layout, &plan, &choice))? {
+            return json(&ApplyReport::Refused { reason });
+        }
         let program = done(run::own_program())?;
         json(&done(apply::apply(&self.run(bus, &program, &plan, Way::There)).await)?)
     }
@@ -306,6 +314,10 @@ impl Executor {
         let _turn = self.packages.lock().await;
         let program = done(run::own_program())?;
         let run = self.run(bus, &program, &plan, Way::There);
+        let choice = self.rules()?.choice;
+        if let Some(reason) = packages(apply::against(&self.context.layout, &plan, &choice))? {
+            return json(&RebootReport::NotReady { reason });
+        }
         json(&done(at_boot::reboot(&self.context, &run, boot_id).await)?)
     }
 

@@ -10,7 +10,11 @@ use lockkeeper::{
     config::settings::WithoutWayBack,
     core::progress::Progress,
     dbus::executor::{ApplyReport, UndoReport},
-    executor::{apply::verify_installed, run::transact, stage::stage},
+    executor::{
+        apply::{against, verify_installed},
+        run::transact,
+        stage::stage,
+    },
 };
 
 use crate::{
@@ -303,7 +307,7 @@ async fn a_plan_under_way_keeps_the_versions_it_goes_from() {
     let mut other = first.clone();
     other.packages[0].from = Some("1.05".to_owned());
     plans::count_attempts(&system.layout, &first.id, Way::There, 1).unwrap();
-    plans::remember(&system.layout, &other).unwrap();
+    plans::remember(&system.layout, &other, "of the test").unwrap();
     assert_eq!(plans::load(&system.layout, &first.id).unwrap(), first);
 }
 
@@ -332,4 +336,24 @@ async fn how_far_an_installation_has_come_can_be_seen_while_it_goes_on() {
     assert_eq!(halfway.doing, "installing");
     assert!((40..100).contains(&halfway.percent), "{halfway:?}");
     assert_eq!(seen(), None, "it has ended");
+}
+
+#[tokio::test]
+async fn what_was_not_chosen_by_the_rules_in_force_is_not_begun_and_what_was_begun_is_finished() {
+    let (_archive, system) = updated();
+    let plan = staged(&system).await;
+    let layout = &system.layout;
+    let against = |choice| against(layout, &plan.id, choice).unwrap();
+    assert_eq!(against("of the test"), None);
+    let why = against("others").unwrap();
+    assert!(why.contains("was not chosen by the rules in force"), "{why}");
+    fs::remove_file(layout.plan(&plan.id).join("chosen.json")).unwrap();
+    assert!(against("of the test").is_some(), "nobody knows");
+    plans::count_attempts(layout, &plan.id, Way::There, 1).unwrap();
+    assert_eq!(against("others"), None, "it is under way");
+    let refused = Outcome::Refused { reason: "apt is busy".to_owned() };
+    plans::set_result(layout, &plan.id, Way::There, &refused).unwrap();
+    assert!(against("others").is_some(), "it would be tried afresh");
+    plans::set_result(layout, &plan.id, Way::There, &Outcome::Complete).unwrap();
+    assert_eq!(against("others"), None, "it has ended");
 }

@@ -30,7 +30,7 @@ async fn an_archive_that_lost_a_file_fails_staging_and_leaves_nothing() {
     let error = stage(&system.layout, &plan.id, WithoutWayBack::Allow).await.unwrap_err();
     assert_eq!(error.kind(), "apt");
     assert!(error.to_string().contains("beta_1-1.1_amd64.deb"), "{error}");
-    assert_eq!(files(&system.layout.plan(&plan.id)), ["plan.json"]);
+    assert_eq!(files(&system.layout.plan(&plan.id)), ["chosen.json", "plan.json"]);
     assert_eq!(
         refused(apply(&system, &plan.id).await),
         format!("plan {} is not staged", plan.id.short())
@@ -47,7 +47,7 @@ async fn an_archive_that_swapped_a_file_fails_staging_and_leaves_nothing() {
     fs::write(&deb, bytes.iter().map(|byte| byte ^ 1).collect::<Vec<_>>()).unwrap();
     let error = stage(&system.layout, &plan.id, WithoutWayBack::Allow).await.unwrap_err();
     assert!(error.to_string().contains("Hash Sum mismatch"), "{error}");
-    assert_eq!(files(&system.layout.plan(&plan.id)), ["plan.json"]);
+    assert_eq!(files(&system.layout.plan(&plan.id)), ["chosen.json", "plan.json"]);
 }
 
 #[tokio::test]
@@ -124,7 +124,7 @@ async fn confirming_leaves_a_small_record() {
     assert_eq!(apply(&system, &plan.id).await, ApplyReport::Applied);
     for _ in 0..2 {
         confirm(layout, &plan.id).unwrap();
-        let record = ["apply.log", "attempts.json", "plan.json", "result.json"];
+        let record = ["apply.log", "attempts.json", "chosen.json", "plan.json", "result.json"];
         assert_eq!(files(&layout.plan(&plan.id)), record);
     }
     assert_eq!(
@@ -174,21 +174,21 @@ async fn a_file_system_that_is_too_small_is_refused_before_the_download() {
     assert_eq!(*need, bytes + bytes / 10);
     assert!(*free < 4 << 20);
     assert!(error.to_string().contains(&need.to_string()), "{error}");
-    assert_eq!(files(&layout.plan(&plan.id)), ["plan.json"]);
+    assert_eq!(files(&layout.plan(&plan.id)), ["chosen.json", "plan.json"]);
 }
 
 #[tokio::test]
 async fn a_file_system_that_runs_full_on_the_way_is_named_and_cleaned_up() {
     let (_archive, system) = updated();
     // Room for the bytes, none for the files.
-    let tmpfs = Tmpfs::new("size=4m,mode=755,nr_inodes=18");
+    let tmpfs = Tmpfs::new("size=4m,mode=755,nr_inodes=19");
     let layout = system.state_at(tmpfs.0.path());
     let plan = check(&layout).await.unwrap().plan.unwrap();
     let error = stage(&layout, &plan.id, WithoutWayBack::Allow).await.unwrap_err();
     assert_eq!(error.kind(), "space", "{error:?}");
     let expected = format!("the file system {} is full", tmpfs.0.path().display());
     assert_eq!(error.to_string(), expected);
-    assert_eq!(files(&layout.plan(&plan.id)), ["plan.json"]);
+    assert_eq!(files(&layout.plan(&plan.id)), ["chosen.json", "plan.json"]);
 }
 
 #[tokio::test]

@@ -181,7 +181,7 @@ async fn a_plan_without_a_way_back_is_not_staged_where_such_plans_are_not_wanted
     let text = error.to_string();
     assert!(text.starts_with("there is no way back from alpha 1.0: "), "{text}");
     assert!(!text.contains("beta"), "{text}");
-    assert_eq!(files(&system.layout.plan(&plan.id)), ["plan.json"]);
+    assert_eq!(files(&system.layout.plan(&plan.id)), ["chosen.json", "plan.json"]);
 
     // One that was staged while they were allowed is not taken for good.
     stage(&system.layout, &plan.id, WithoutWayBack::Allow).await.unwrap();

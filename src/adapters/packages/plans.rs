@@ -31,6 +31,11 @@ struct Holds {
 }
 
 #[derive(Serialize, Deserialize)]
+struct Chosen {
+    by: String,
+}
+
+#[derive(Serialize, Deserialize)]
 struct Nothing {}
 
 /// Which of the two transactions of a plan.
@@ -89,9 +94,9 @@ fn read<T: for<'a> Deserialize<'a>>(path: &std::path::Path) -> Result<Option<T>,
     Ok(state_file::read::<Document<T>>(path, SCHEMA)?.map(|document| document.content))
 }
 
-/// Writes a plan down; it can be staged from now on. One whose transaction is under way stays as it is:
-/// from which versions that goes is decided.
-pub fn remember(layout: &Layout, plan: &Plan) -> Result<(), PackageError> {
+/// Writes a plan down, and the identity of the rules it was chosen by; it can be staged from now on. One
+/// whose transaction is under way stays as it is: from which versions that goes is decided.
+pub fn remember(layout: &Layout, plan: &Plan, choice: &str) -> Result<(), PackageError> {
     if is_under_way(layout, &plan.id)? {
         return Ok(());
     }
@@ -100,7 +105,13 @@ pub fn remember(layout: &Layout, plan: &Plan) -> Result<(), PackageError> {
         durable::folder(&folder)?;
         durable::sync(&layout.plans())?;
     }
+    write(&folder.join("chosen.json"), Chosen { by: choice.to_owned() })?;
     write(&folder.join("plan.json"), plan)
+}
+
+/// Identity of the rules that a plan was chosen by last; `None` when nobody has written it down.
+pub fn choice(layout: &Layout, id: &PlanId) -> Result<Option<String>, PackageError> {
+    Ok(read::<Chosen>(&file(layout, id, "chosen.json"))?.map(|chosen| chosen.by))
 }
 
 /// Reads a plan back, and makes sure that it is the one its id names.
