@@ -11,7 +11,8 @@ use super::{
     fragment::{Node, Reader},
     origin::{Located, Origin},
     settings::{
-        ApplyMode, NewDependencies, OnFailure, OnOverdue, Phased, Strategy, WithoutWayBack,
+        ApplyMode, NewDependencies, OnFailure, OnOverdue, Phased, Snapshot, Strategy,
+        WithoutWayBack,
     },
     value::{self, between, texts},
 };
@@ -131,6 +132,7 @@ keys! {
     "packages.on_failure", packages_on_failure: OnFailure = OnFailure::RollBack, value::on_failure;
     "packages.without_way_back", packages_without_way_back: WithoutWayBack = WithoutWayBack::Allow,
         value::without_way_back;
+    "packages.snapshot", packages_snapshot: Snapshot = Snapshot::Off, value::snapshot;
     "packages.lock_wait", packages_lock_wait: Duration = secs(5 * 60), between(Duration::ZERO, HOUR);
     "canary.publish", canary_publish: bool = false, value::flag;
     "canary.follow", canary_follow: Option<String> = None, value::follow;
@@ -286,6 +288,12 @@ impl Show for OnFailure {
 }
 
 impl Show for WithoutWayBack {
+    fn show(&self) -> Value {
+        Value::String(self.name().to_owned())
+    }
+}
+
+impl Show for Snapshot {
     fn show(&self) -> Value {
         Value::String(self.name().to_owned())
     }

@@ -229,6 +229,8 @@ pub struct Packages {
     /// `without_way_back`: what becomes of a plan with a package whose installed version cannot be
     /// secured (default `allow`).
     pub without_way_back: WithoutWayBack,
+    /// `snapshot`: whether a snapshot of the root is the way back (default `off`).
+    pub snapshot: Snapshot,
     /// `lock_wait`: how long other package managers are waited for before a transaction is refused
     /// (default 5m).
     pub lock_wait: Duration,
@@ -345,6 +347,29 @@ impl WithoutWayBack {
         match self {
             Self::Allow => "allow",
             Self::Refuse => "refuse",
+        }
+    }
+}
+
+/// Whether a snapshot of the root file system is the way back from a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Snapshot {
+    /// It is not; the packages from before are. The default.
+    Off,
+    /// The root is a btrfs subvolume, of which one is taken before each plan.
+    Btrfs,
+}
+
+impl Snapshot {
+    /// Every choice.
+    pub const ALL: [Self; 2] = [Self::Off, Self::Btrfs];
+
+    /// Its word in configuration files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Btrfs => "btrfs",
         }
     }
 }

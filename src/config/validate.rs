@@ -238,6 +238,7 @@ impl Merged {
                 apply: self.packages_apply.value,
                 on_failure: self.packages_on_failure.value,
                 without_way_back: self.packages_without_way_back.value,
+                snapshot: self.packages_snapshot.value,
                 lock_wait: self.packages_lock_wait.value,
             },
             canary: Canary {

@@ -15,7 +15,8 @@ use super::{
     error::Kind,
     fragment::{Node, Reader},
     settings::{
-        ApplyMode, NewDependencies, OnFailure, OnOverdue, Phased, Strategy, WithoutWayBack,
+        ApplyMode, NewDependencies, OnFailure, OnOverdue, Phased, Snapshot, Strategy,
+        WithoutWayBack,
     },
     suggest,
 };
@@ -190,6 +191,11 @@ pub(super) fn without_way_back(
 ) -> Option<WithoutWayBack> {
     let all = ("answer to a plan without a way back", &WithoutWayBack::ALL[..]);
     word(reader, key, node, all, WithoutWayBack::name)
+}
+
+/// `packages.snapshot`
+pub(super) fn snapshot(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Snapshot> {
+    word(reader, key, node, ("kind of snapshot", &Snapshot::ALL), Snapshot::name)
 }
 
 /// A whole number within bounds, both inclusive.

@@ -182,6 +182,28 @@ impl Plan {
         asking.map(|package| package.name.as_str()).collect()
     }
 
+    /// The first package that is a part of a boot loader: it writes to places outside of the system's
+    /// root, such as the boot sector or the firmware's own partition.
+    #[must_use]
+    pub fn boot_loader(&self) -> Option<&str> {
+        const LOADERS: [&str; 12] = [
+            "grub",
+            "shim",
+            "systemd-boot",
+            "refind",
+            "syslinux",
+            "extlinux",
+            "lilo",
+            "elilo",
+            "u-boot",
+            "flash-kernel",
+            "raspi-firmware",
+            "s390-tools",
+        ];
+        let names = self.packages.iter().map(|package| package.name.as_str());
+        names.into_iter().find(|name| LOADERS.iter().any(|loader| name.starts_with(loader)))
+    }
+
     /// Bytes to download.
     #[must_use]
     pub fn download_bytes(&self) -> u64 {

@@ -5,6 +5,7 @@ use crate::{
     adapters::packages::{
         self, Layout, PackageError,
         plans::{self, Outcome, Way},
+        snapshot,
     },
     core::plan::PlanId,
     dbus::executor::ApplyReport,
@@ -77,6 +78,10 @@ pub async fn verify_installed(
     or_undone: bool,
 ) -> Result<Vec<String>, PackageError> {
     let plan = plans::load(layout, id)?;
+    if let Some(left) = snapshot::left_behind(layout)? {
+        let why = "the node still runs on the root that was gone back from, and has to reboot";
+        return Ok(vec![format!("plan {left}: {why}")]);
+    }
     packages::of(layout)?.ails(&plan, or_undone).await
 }
 

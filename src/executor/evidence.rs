@@ -1,17 +1,30 @@
-//! `RebootEvidence`: does what is installed wait for a reboot?
+//! `RebootEvidence`: does what is installed wait for a reboot, or another root?
 
 use crate::{
-    adapters::packages::{self, Layout},
+    adapters::packages::{self, Layout, snapshot},
     core::health::Evidence,
     observe::logging::chain,
 };
 
 pub use crate::core::health::combine;
 
-/// Asks the system's package manager.
+/// Asks the system's package manager, and compares the root that is mounted with the one that the next
+/// boot starts.
 pub async fn reboot_evidence(layout: &Layout) -> Evidence {
-    match packages::of(layout) {
+    let packages = match packages::of(layout) {
         Ok(manager) => manager.reboot_evidence().await,
+        Err(error) => Evidence::Unknown { why: chain(&error) },
+    };
+    combine([packages, root(layout)])
+}
+
+/// A way back by snapshot is gone with the next boot.
+fn root(layout: &Layout) -> Evidence {
+    match snapshot::left_behind(layout) {
+        Ok(None) => Evidence::No,
+        Ok(Some(plan)) => Evidence::Yes {
+            reasons: vec![format!("the root from before plan {plan} waits for the next boot")],
+        },
         Err(error) => Evidence::Unknown { why: chain(&error) },
     }
 }

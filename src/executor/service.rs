@@ -270,8 +270,9 @@ impl Executor {
         let _call = self.admit(bus, &header).await?;
         let plan = plan_id(plan)?;
         let _turn = self.packages.lock().await;
-        let policy = self.rules()?.packages.without_way_back;
-        packages(stage::stage(&self.context.layout, &plan, policy).await)
+        let rules = self.rules()?.packages;
+        packages(stage::stage(&self.context.layout, &plan, rules.without_way_back).await)?;
+        packages(stage::arrange(&self.context.layout, &plan, rules.snapshot).await)
     }
 
     /// Waits for nobody: it is asked while another verb works.

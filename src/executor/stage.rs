@@ -2,7 +2,7 @@
 
 use crate::{
     adapters::packages::{self, Layout, PackageError},
-    config::settings::WithoutWayBack,
+    config::settings::{Snapshot, WithoutWayBack},
     core::plan::PlanId,
 };
 
@@ -15,4 +15,15 @@ pub async fn stage(
 ) -> Result<(), PackageError> {
     let manager = packages::of(layout)?;
     packages::stage::stage(manager.as_ref(), layout, id, policy).await
+}
+
+/// Arranges for the snapshot that a staged plan begins with, if one is configured. Where it cannot be
+/// made, or not be gone back to, the plan is not staged.
+pub async fn arrange(layout: &Layout, id: &PlanId, choice: Snapshot) -> Result<(), PackageError> {
+    let manager = packages::of(layout)?;
+    let arranged = manager.arrange(id, choice).await;
+    if arranged.is_err() {
+        manager.clear(id)?;
+    }
+    arranged
 }

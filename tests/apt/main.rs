@@ -1,5 +1,5 @@
 //! Check, stage and apply with real apt and dpkg, on a small system in a directory, from a signed
-//! archive. Needs root, and apt-utils, gnupg.
+//! archive. Needs root, and apt-utils, btrfs-progs, gnupg.
 
 // The tests run the real tools, as an admin would; a helper that cannot go on ends its test.
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, clippy::expect_used)]
@@ -11,9 +11,12 @@ mod archive;
 mod checks;
 mod choosing;
 mod descriptions;
+#[path = "../support/disk.rs"]
+mod disk;
 mod evidence;
 mod hardships;
 mod interruptions;
+mod snapshots;
 mod staging;
 #[path = "../support/system.rs"]
 mod system;

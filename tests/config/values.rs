@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::civil::{Weekday, date, time};
 use lockkeeper::config::{
     self, Loaded, Origin, duration,
-    settings::{ApplyMode, NewDependencies, OnFailure, Phased, Strategy, WithoutWayBack},
+    settings::{ApplyMode, NewDependencies, OnFailure, Phased, Snapshot, Strategy, WithoutWayBack},
 };
 use lockkeeper::core::choice::Origins;
 use lockkeeper::core::stale::Mode;
@@ -43,7 +43,7 @@ fn every_key_arrives_where_it_belongs() {
          schedule = { spread = \"11m\", min_remaining = \"12m\" }\n\
          packages = { apply = \"offline\", on_failure = \"stay\", without_way_back = \"refuse\", lock_wait = \"13m\", \
          origins = [\"o=Docker,a=${codename}\"], allow = [\"lib*\"], deny = [\"libx\"], \
-         new_dependencies = \"refuse\", phased = \"ignore\" }\n\
+         new_dependencies = \"refuse\", phased = \"ignore\", snapshot = \"btrfs\" }\n\
          canary = { publish = true, follow = \"first\", soak = \"14m\" }\n\
          services = { restart = \"list\", never = [\"sql*\"], by_reboot = [\"a.service\"] }\n\
          workloads.ignore = [\"foo*.service\"]\n\
@@ -82,6 +82,7 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(settings.packages.apply, ApplyMode::Offline);
     assert_eq!(settings.packages.on_failure, OnFailure::Stay);
     assert_eq!(settings.packages.without_way_back, WithoutWayBack::Refuse);
+    assert_eq!(settings.packages.snapshot, Snapshot::Btrfs);
     assert_eq!(settings.packages.lock_wait, secs(13 * 60));
     assert!(settings.canary.publish);
     assert_eq!(settings.canary.follow.as_deref(), Some("first"));

@@ -94,9 +94,11 @@ impl Package {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             path
         };
+        let said = self.control.contains("Installed-Size: ");
+        let size = if said { "" } else { "Installed-Size: 10\n" };
         let control = format!(
             "Package: {}\nVersion: {}\nArchitecture: {}\nMaintainer: Lab <lab@example.com>\n\
-             Installed-Size: 10\n{}Description: a test package\n",
+             {size}{}Description: a test package\n",
             self.name, self.version, self.arch, self.control
         );
         fs::write(at("DEBIAN/control"), control).unwrap();

@@ -21,9 +21,13 @@ impl System {
     /// An empty system that trusts an archive, with nothing installed but a shell for maintainer
     /// scripts.
     pub fn new(archive: &Archive) -> Self {
-        let dir = open_dir();
+        Self::at(open_dir(), archive)
+    }
+
+    /// The same in `root` of a directory, whatever that is mounted from.
+    pub fn at(dir: TempDir, archive: &Archive) -> Self {
         let (root, state) = (dir.path().join("root"), dir.path().join("state"));
-        fs::create_dir(&state).unwrap();
+        fs::create_dir_all(&state).unwrap();
         skeleton(&root);
         let layout = Layout::rooted(&state, &root, &config(&root));
         fs::write(root.join("etc/apt/sources.list"), archive.source()).unwrap();

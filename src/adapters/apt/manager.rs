@@ -7,13 +7,14 @@ use futures_util::{FutureExt as _, future::BoxFuture};
 use super::{
     AptError, Layout, apt_get, changelog, flag, installed,
     plans::{Outcome, Way},
-    repository, resolve, sources, stage, transaction, undo,
+    repository, resolve, sources, space, stage, transaction, undo,
 };
 use crate::{
     adapters::{
         kernel, microcode,
-        packages::{Answer, News, PackageManager, Resolved, Wish},
+        packages::{Answer, News, PackageManager, Resolved, Wish, snapshot},
     },
+    config::settings::Snapshot,
     core::{
         health::{Evidence, combine},
         plan::{PackageChange, Plan, PlanId},
@@ -67,6 +68,11 @@ impl PackageManager for Apt<'_> {
         self.forgetting(stage::prove(self.layout, plan)).boxed()
     }
 
+    fn arrange<'a>(&'a self, id: &'a PlanId, choice: Snapshot) -> Answer<'a, ()> {
+        let room = async |plan: &Plan| space::check_beside(self.layout, plan).await;
+        self.forgetting(snapshot::arrange(self.layout, id, choice, room)).boxed()
+    }
+
     fn clear(&self, id: &PlanId) -> Result<(), AptError> {
         repository::clear(self.layout, id)
     }
@@ -110,12 +116,19 @@ impl PackageManager for Apt<'_> {
 async fn attempt(layout: &Layout, id: &PlanId, way: Way, lock_limit: Duration) -> Outcome {
     let outcome = match way {
         Way::There => match prepared(transaction::prepare(layout, id, lock_limit).await) {
-            Ok(ready) => transaction::install(layout, ready).await,
+            Ok(ready) => match snapshot::take(layout, id).await {
+                Ok(()) => transaction::install(layout, ready).await,
+                Err(error) => return Outcome::Refused { reason: chain(&error) },
+            },
             Err(refused) => return refused,
         },
-        Way::Back => match prepared(undo::prepare(layout, id, lock_limit).await) {
-            Ok(ready) => undo::go(layout, &ready).await,
-            Err(refused) => return refused,
+        Way::Back => match snapshot::go_back(layout, id).await {
+            Ok(Some(outcome)) => Ok(outcome),
+            Ok(None) => match prepared(undo::prepare(layout, id, lock_limit).await) {
+                Ok(ready) => undo::go(layout, &ready).await,
+                Err(refused) => return refused,
+            },
+            Err(error) => return Outcome::Refused { reason: chain(&error) },
         },
     };
     outcome.unwrap_or_else(|error| Outcome::Failed { reason: chain(&error) })

@@ -177,6 +177,7 @@ pub fn clear(layout: &Layout, id: &PlanId) -> Result<(), AptError> {
     let parts = [
         "back",
         "back.json",
+        "snapshot.json",
         "debs",
         "download",
         "Packages",

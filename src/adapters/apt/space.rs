@@ -15,6 +15,8 @@ struct Growth {
     sum: u64,
     /// The largest new version: dpkg unpacks it beside the old one.
     largest: u64,
+    /// All new versions.
+    whole: u64,
 }
 
 /// Refuses a plan that would run a file system full: archives to download (into `state`), growth of
@@ -27,10 +29,28 @@ pub async fn check(layout: &Layout, plan: &Plan, earlier: u64) -> Result<(), Apt
         Need::new(layout.plans(), archives),
         Need::new(layout.at("usr"), growth.sum + growth.largest),
     ];
-    let kernels = plan.packages.iter().filter(|p| is_kernel(&p.name)).count() as u64;
+    let kernels = new_kernels(layout, plan);
     if kernels > 0 {
-        needs.push(Need::new(layout.at("boot"), kernels * 2 * kernel_bytes(layout)));
+        needs.push(Need::new(layout.at("boot"), kernels));
     }
+    afford(layout, needs).await
+}
+
+/// Refuses a plan that there is no room for beside all that it replaces: a snapshot keeps that.
+pub async fn check_beside(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
+    let shown = shown(layout, plan).await?;
+    let growth = growth(plan, &shown, &installed::query(layout).await?);
+    let bytes = growth.whole.saturating_add(new_kernels(layout, plan));
+    afford(layout, vec![Need::new(layout.at("usr"), bytes)]).await
+}
+
+/// What a plan's kernels take in /boot, about, with what is made for them there.
+fn new_kernels(layout: &Layout, plan: &Plan) -> u64 {
+    let kernels = plan.packages.iter().filter(|p| is_kernel(&p.name)).count() as u64;
+    kernels.saturating_mul(2 * kernel_bytes(layout))
+}
+
+async fn afford(layout: &Layout, needs: Vec<Need>) -> Result<(), AptError> {
     let Some(Lack { mount, need, free }) = file_system::lack(needs)? else { return Ok(()) };
     let old_kernels = old_kernels(layout, &mount).await;
     Err(AptError::Space { mount, need, free, old_kernels })
@@ -73,6 +93,7 @@ fn growth(plan: &Plan, shown: &str, installed: &[installed::Installed]) -> Growt
         Growth {
             sum: growth.sum.saturating_add(new.saturating_sub(old)),
             largest: growth.largest.max(new),
+            whole: growth.whole.saturating_add(new),
         }
     })
 }
@@ -122,7 +143,7 @@ mod tests {
         let have = "a\tall\t1\tinstalled\tok\t10\nb\tall\t1\tinstalled\tok\t100\n";
         let have = installed::parse(have).unwrap();
         let found = growth(&plan, shown, &have);
-        assert_eq!(found, Growth { sum: 25 * 1024, largest: 30 * 1024 });
+        assert_eq!(found, Growth { sum: 25 * 1024, largest: 30 * 1024, whole: 36 * 1024 });
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use super::snapshot::SnapshotError;
 use crate::{
     adapters::{command::CommandError, state_file::StateFileError},
     core::plan::PlanId,
@@ -66,6 +67,12 @@ pub enum PackageError {
         /// Each package, its version and why it cannot be secured.
         packages: String,
     },
+    /// A snapshot of the root.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// Nobody would take one.
+    #[error("packages.snapshot is not possible with this system's package manager")]
+    NoSnapshots,
     /// The plan is being applied; its stage is not to be touched.
     #[error("plan {} is being applied", .0.short())]
     Busy(PlanId),
@@ -130,6 +137,7 @@ impl PackageError {
             Self::Damaged { .. } => "damaged",
             Self::Differs { .. } => "differs",
             Self::NoWayBack { .. } => "no-way-back",
+            Self::Snapshot(_) | Self::NoSnapshots => "snapshot",
             Self::Busy(_) => "busy",
             Self::Space { .. } | Self::Full { .. } => "space",
             Self::Io { .. } => "io",

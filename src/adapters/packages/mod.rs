@@ -1,13 +1,13 @@
 //! Packages, whatever manages them: what an update needs of a package manager, and what it leaves on
 //! our own disk. There are two: [`apt`](super::apt) and [`dnf`](super::dnf).
 
-use std::{collections::BTreeMap, fmt, fs, time::Duration};
+use std::{collections::BTreeMap, fmt, fs, future::ready, time::Duration};
 
 use futures_util::future::BoxFuture;
 
 use super::{apt::Apt, dnf::Dnf};
 use crate::{
-    config::settings::{NewDependencies, Packages},
+    config::settings::{NewDependencies, Packages, Snapshot},
     core::{
         canary::Ripe,
         choice::{Distribution, KeptBack, Rules},
@@ -24,6 +24,7 @@ pub mod locks;
 pub mod log;
 pub mod plans;
 pub mod progress;
+pub mod snapshot;
 pub mod stage;
 pub mod way_back;
 
@@ -104,6 +105,16 @@ pub trait PackageManager: fmt::Debug + Send + Sync {
 
     /// Removes all that a stage consists of; the plan's documents stay.
     fn clear(&self, id: &PlanId) -> Result<(), PackageError>;
+
+    /// Arranges for a staged plan to begin with a snapshot, if that is configured ([`snapshot`]). A
+    /// manager that takes none refuses that.
+    fn arrange<'a>(&'a self, _id: &'a PlanId, choice: Snapshot) -> Answer<'a, ()> {
+        let answer = match choice {
+            Snapshot::Off => Ok(()),
+            Snapshot::Btrfs => Err(PackageError::NoSnapshots),
+        };
+        Box::pin(ready(answer))
+    }
 
     /// What in a staged plan needs a package, or recommends it.
     fn needed_by<'a>(&'a self, id: &'a PlanId, name: &'a str) -> Answer<'a, Vec<String>>;

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Layout, PackageError, durable, way_back::WayBack};
+use super::{Layout, PackageError, durable, snapshot::Arranged, way_back::WayBack};
 use crate::{
     adapters::state_file,
     core::plan::{Plan, PlanId},
@@ -205,6 +205,21 @@ pub fn way_back(layout: &Layout, id: &PlanId) -> Result<Option<WayBack>, Package
     read(&file(layout, id, "back.json"))
 }
 
+/// Writes down that a plan begins with a snapshot, or that it was taken.
+pub fn set_snapshot(layout: &Layout, id: &PlanId, arranged: &Arranged) -> Result<(), PackageError> {
+    write(&file(layout, id, "snapshot.json"), arranged)
+}
+
+/// The snapshot that a plan begins with, if that is arranged.
+pub fn snapshot(layout: &Layout, id: &PlanId) -> Result<Option<Arranged>, PackageError> {
+    read(&file(layout, id, "snapshot.json"))
+}
+
+/// A plan begins without a snapshot.
+pub fn forget_snapshot(layout: &Layout, id: &PlanId) -> Result<(), PackageError> {
+    Ok(state_file::remove(&file(layout, id, "snapshot.json"))?)
+}
+
 /// Writes down which packages the admin held before the way back was begun.
 pub fn set_holds(layout: &Layout, id: &PlanId, held: &[String]) -> Result<(), PackageError> {
     write(&file(layout, id, "holds.json"), Holds { held: held.to_vec() })
@@ -222,6 +237,13 @@ fn is_on_trial(layout: &Layout, id: &PlanId) -> Result<bool, PackageError> {
     Ok(begun && way_back(layout, id)?.is_some())
 }
 
+/// Is its transaction under way, or may its way back be needed? One whose documents cannot be read
+/// counts.
+#[must_use]
+pub fn is_needed(layout: &Layout, id: &PlanId) -> bool {
+    is_under_way(layout, id).unwrap_or(true) || is_on_trial(layout, id).unwrap_or(true)
+}
+
 /// Removes all plans but `keep`, and but those whose transaction is under way or that have not been
 /// confirmed since.
 pub fn prune(layout: &Layout, keep: &PlanId) -> Result<(), PackageError> {
@@ -231,10 +253,7 @@ pub fn prune(layout: &Layout, keep: &PlanId) -> Result<(), PackageError> {
         let Some(id) = entry.file_name().to_str().and_then(|name| PlanId::parse(name).ok()) else {
             continue;
         };
-        // One whose documents cannot be read stays: it may be under way.
-        let needed =
-            is_under_way(layout, &id).unwrap_or(true) || is_on_trial(layout, &id).unwrap_or(true);
-        if id != *keep && !needed {
+        if id != *keep && !is_needed(layout, &id) {
             withdraw(layout, &id)?;
             durable::remove(&entry.path())?;
         }

@@ -1,0 +1,108 @@
+//! What keeps a snapshot from being taken, or gone back to.
+
+use std::{io, path::PathBuf};
+
+use crate::adapters::command::CommandError;
+
+/// A snapshot that cannot be taken, or not be gone back to.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// This root is not one that can be gone back to by snapshot.
+    #[error("packages.snapshot = \"btrfs\" does not suit this machine: {0}")]
+    Unfit(#[from] Unfit),
+    /// `btrfs` could not be run, or said no.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// The file system said no.
+    #[error("cannot {what} {path}")]
+    Io {
+        /// `mount`, `read`, …
+        what: &'static str,
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// `btrfs` printed something that is no number of a subvolume.
+    #[error("btrfs printed \"{0}\" for the number of a subvolume")]
+    Output(String),
+}
+
+/// Why going back to a snapshot of this root would not do what it should.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// Another file system.
+    #[error("the root file system is {0}, not btrfs")]
+    NotBtrfs(String),
+    /// The mount table has no root.
+    #[error("the mount table does not say where the root file system comes from")]
+    NotMounted,
+    /// Not a subvolume of its own.
+    #[error("the root is the top level of its file system; it has to be a subvolume, such as @")]
+    TopLevel,
+    /// The kernel would start the same subvolume again, whatever has its name.
+    #[error(
+        "the kernel does not find the root by the name of its subvolume; \
+         its command line needs rootflags=subvol={0}, and no subvolid="
+    )]
+    NotByName(String),
+    /// The boot loader would start a kernel that the snapshot does not have.
+    #[error(
+        "the kernel was not loaded by GRUB from /boot in the root's subvolume (/{0}/boot), \
+         so that it would not go back together with the root"
+    )]
+    KernelOutside(String),
+    /// A part of what packages consist of would stay.
+    #[error("{0} does not lie in the root's subvolume, so that it would not go back with it")]
+    Outside(PathBuf),
+    /// A part of what must survive would go back.
+    #[error(
+        "{0} lies in the root's subvolume and would be taken back with it; \
+         mount a subvolume of its own there (docs/packages.md says how)"
+    )]
+    StateInside(PathBuf),
+    /// A member of etcd must not forget.
+    #[error(
+        "{0} lies in the root's subvolume: a member of etcd that is taken back forgets what it has \
+         promised to the others; mount a subvolume of its own there"
+    )]
+    EtcdInside(PathBuf),
+    /// btrfs makes no snapshot around an active swap file.
+    #[error("the swap file {0} lies in the root's subvolume; move it to a subvolume of its own")]
+    SwapInside(PathBuf),
+    /// A snapshot leaves these out, so that they would be empty after the way back.
+    #[error(
+        "these subvolumes inside the root's are not empty, and a snapshot leaves them out: {}; \
+         move them beside it, and mount them", list(.0)
+    )]
+    Nested(Vec<PathBuf>),
+    /// Another root than the one it was prepared for.
+    #[error("the root is not the one that the plan was staged on; stage it again")]
+    Changed,
+    /// The way back has been gone already.
+    #[error("the machine has to reboot first: it still runs on a root that was gone back from")]
+    LeftBehind,
+}
+
+/// At most this many are named.
+const NAMED: usize = 5;
+
+fn list(paths: &[PathBuf]) -> String {
+    let mut names: Vec<String> =
+        paths.iter().take(NAMED).map(|path| path.display().to_string()).collect();
+    if paths.len() > NAMED {
+        names.push(format!("and {} more", paths.len() - NAMED));
+    }
+    names.join(", ")
+}
+
+impl SnapshotError {
+    /// An I/O error with its context; for `map_err`.
+    pub(super) fn io(
+        what: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { what, path, source }
+    }
+}
