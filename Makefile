@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build deps check test cluster deb demo bench bench-lock bench-packages bench-stale clean help
+.PHONY: build deps check test cluster deb demo boot bench bench-lock bench-packages bench-stale clean help
 
 VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 DEB := build/lockkeeper_$(VERSION)_$(shell dpkg --print-architecture).deb
@@ -63,6 +63,11 @@ bench-stale: deps $(DEB)
 ## cluster: the scenarios on real nodes only
 cluster: deps $(DEB)
 	$(SUDO) tests/cluster/run --deb $(DEB)
+
+## boot: an update is undone by a snapshot on a whole machine in QEMU; takes some minutes
+boot: deps $(DEB)
+	@scripts/install-deps tests/boot/packages.txt
+	$(SUDO) tests/boot/run --deb $(DEB)
 
 clean:
 	cargo clean

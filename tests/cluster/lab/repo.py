@@ -53,7 +53,8 @@ class Kind(enum.Enum):
 class Repo:
     """The archive: a directory tree, its key, and its web server."""
 
-    def __init__(self, directory: Path, network: net.Net) -> None:
+    def __init__(self, directory: Path, network: net.Net | None) -> None:
+        """`network`: where it is served; `None`: nowhere, it is only made."""
         self._dir = directory
         self._tree = directory / "tree"
         self._gpg = directory / "gpg"
@@ -63,12 +64,13 @@ class Repo:
         self._gpg.mkdir(mode=0o700)
         self._key("archive")
         self._trouble: dict[str, str | None] = {"name": None}
-        self._server = _serve(self._tree, network, self.index_requests, self._trouble)
+        self._server = network and _serve(self._tree, network, self.index_requests, self._trouble)
 
     def close(self) -> None:
         """Stops the server and the key agent."""
-        self._server.shutdown()
-        self._server.server_close()
+        if self._server:
+            self._server.shutdown()
+            self._server.server_close()
         command("gpgconf", "--homedir", self._gpg, "--kill", "gpg-agent", check=False)
 
     # ---- content ----
