@@ -24,15 +24,25 @@ impl From<Outcome> for ApplyReport {
 
 /// What the rules in force have against beginning a plan: that it was chosen by others. The agent looks
 /// at that itself; whoever calls in its place has to keep to them, too. What has been begun is finished.
-/// `choice`: the identity of the rules in force.
+/// `choice`: the identity of the rules in force; `None` when they cannot be read.
 ///
 /// # Errors
 /// When the plan's files cannot be read.
-pub fn against(layout: &Layout, id: &PlanId, choice: &str) -> Result<Option<String>, PackageError> {
+pub fn against(
+    layout: &Layout,
+    id: &PlanId,
+    choice: Option<&str>,
+) -> Result<Option<String>, PackageError> {
     let result = plans::result(layout, id, Way::There)?;
     let ended = matches!(result, Some(Outcome::Complete | Outcome::Failed { .. }));
-    let chosen_by = plans::choice(layout, id)?;
-    if ended || plans::is_under_way(layout, id)? || chosen_by.as_deref() == Some(choice) {
+    if ended || plans::is_under_way(layout, id)? {
+        return Ok(None);
+    }
+    let Some(choice) = choice else {
+        let why = "the configuration cannot be read (rebootctl config check says why)";
+        return Ok(Some(why.to_owned()));
+    };
+    if plans::choice(layout, id)?.as_deref() == Some(choice) {
         return Ok(None);
     }
     let short = id.short();

@@ -162,6 +162,13 @@ impl Executor {
 }
 
 impl Executor {
+    /// What the rules in force have against beginning a plan.
+    fn against(&self, id: &PlanId) -> Result<Option<String>, Error> {
+        let rules = Rules::read(&self.context.config);
+        let choice = rules.as_ref().map(|rules| rules.choice.as_str());
+        packages(apply::against(&self.context.layout, id, choice))
+    }
+
     fn run<'a>(
         &'a self,
         bus: &'a Connection,
@@ -295,8 +302,7 @@ impl Executor {
         let _call = self.admit(bus, &header).await?;
         let plan = plan_id(plan)?;
         let _turn = self.packages.lock().await;
-        let choice = self.rules()?.choice;
-        if let Some(reason) = packages(apply::against(&self.context.layout, &plan, &choice))? {
+        if let Some(reason) = self.against(&plan)? {
             return json(&ApplyReport::Refused { reason });
         }
         let program = done(run::own_program())?;
@@ -315,8 +321,7 @@ impl Executor {
         let _turn = self.packages.lock().await;
         let program = done(run::own_program())?;
         let run = self.run(bus, &program, &plan, Way::There);
-        let choice = self.rules()?.choice;
-        if let Some(reason) = packages(apply::against(&self.context.layout, &plan, &choice))? {
+        if let Some(reason) = self.against(&plan)? {
             return json(&RebootReport::NotReady { reason });
         }
         json(&done(at_boot::reboot(&self.context, &run, boot_id).await)?)

@@ -343,14 +343,17 @@ async fn what_was_not_chosen_by_the_rules_in_force_is_not_begun_and_what_was_beg
     let (_archive, system) = updated();
     let plan = staged(&system).await;
     let layout = &system.layout;
-    let against = |choice| against(layout, &plan.id, choice).unwrap();
+    let by = |choice| against(layout, &plan.id, choice).unwrap();
+    let against = |choice| by(Some(choice));
     assert_eq!(against("of the test"), None);
+    assert!(by(None).unwrap().contains("the configuration cannot be read"));
     let why = against("others").unwrap();
     assert!(why.contains("was not chosen by the rules in force"), "{why}");
     fs::remove_file(layout.plan(&plan.id).join("chosen.json")).unwrap();
     assert!(against("of the test").is_some(), "nobody knows");
     plans::count_attempts(layout, &plan.id, Way::There, 1).unwrap();
     assert_eq!(against("others"), None, "it is under way");
+    assert_eq!(by(None), None, "it is under way");
     let refused = Outcome::Refused { reason: "apt is busy".to_owned() };
     plans::set_result(layout, &plan.id, Way::There, &refused).unwrap();
     assert!(against("others").is_some(), "it would be tried afresh");
