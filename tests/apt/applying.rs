@@ -360,3 +360,18 @@ async fn what_was_not_chosen_by_the_rules_in_force_is_not_begun_and_what_was_beg
     plans::set_result(layout, &plan.id, Way::There, &Outcome::Complete).unwrap();
     assert_eq!(against("others"), None, "it has ended");
 }
+
+#[tokio::test]
+async fn who_holds_or_removes_a_package_after_staging_reads_so_in_the_refusal() {
+    let (_archive, system) = updated();
+    let plan = staged(&system).await;
+    system.mark(&["hold", "gamma"]);
+    let reason = refused(apply(&system, &plan.id).await);
+    assert!(reason.contains("gamma is on hold; apt would go without gamma:all=1.1"), "{reason}");
+
+    let (_archive, system) = updated();
+    let plan = staged(&system).await;
+    run(system.dpkg().args(["--remove", "gamma"]));
+    let reason = refused(apply(&system, &plan.id).await);
+    assert!(reason.contains("gamma was removed; apt would go without"), "{reason}");
+}

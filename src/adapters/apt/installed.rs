@@ -32,10 +32,16 @@ impl Installed {
         self.status == "installed" && !self.reinstall
     }
 
+    /// Nothing of it is there but configuration files.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        matches!(self.status.as_str(), "not-installed" | "config-files")
+    }
+
     /// Neither complete nor gone.
     #[must_use]
     pub fn is_broken(&self) -> bool {
-        !self.is_complete() && !matches!(self.status.as_str(), "not-installed" | "config-files")
+        !self.is_complete() && !self.is_gone()
     }
 
     /// `alpha 1.1 is half-configured`
@@ -111,8 +117,7 @@ pub fn is_done(installed: &[Installed], wanted: &PackageChange) -> bool {
 /// Is this package of a plan there at its version, in whatever state?
 #[must_use]
 pub fn is_at(installed: &[Installed], wanted: &PackageChange) -> bool {
-    let there = |have: &Installed| !matches!(&*have.status, "not-installed" | "config-files");
-    find(installed, wanted).is_some_and(|have| there(have) && have.version == wanted.to)
+    find(installed, wanted).is_some_and(|have| !have.is_gone() && have.version == wanted.to)
 }
 
 /// What the node lacks of a plan, one sentence a package; empty = fully installed.

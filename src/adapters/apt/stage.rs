@@ -78,7 +78,11 @@ fn failed(incoming: &Path, stderr: &str) -> AptError {
     if stderr.contains("No space left on device") || stderr.contains("enough free space") {
         return AptError::Full { mount: mount_point(incoming) };
     }
-    AptError::Said { doing: "downloading", said: sources::complaint(stderr) }
+    let mut said = sources::complaint(stderr);
+    if said.contains("could not be authenticated") {
+        said.push_str("; their source is not signed: sign it, or say [trusted=yes] of it");
+    }
+    AptError::Said { doing: "downloading", said }
 }
 
 /// apt downloads as this user, who must be able to write there; without it, apt downloads as root.

@@ -57,7 +57,8 @@ pub async fn prepare(
         return Ok(Err(format!("the system has changed since staging: {why}")));
     }
     if let Some(why) = surprise(&plan, &have, simulation) {
-        return Ok(Err(format!("the system has changed since staging: apt would go {why}")));
+        let cause = cause(&plan, &have, &installed::held(layout).await?);
+        return Ok(Err(format!("the system has changed since staging: {cause}apt would go {why}")));
     }
     let before = repair::snapshot(layout).await?;
     Ok(Ok(Ready { plan, before, log, _lock: lock }))
@@ -99,6 +100,21 @@ fn moved_on(plan: &Plan, have: &[installed::Installed]) -> Option<String> {
         let before = wanted.from.as_deref().unwrap_or("not installed");
         (!expected).then(|| format!("{} is at {}, and was {before}", wanted.name, now.version))
     })
+}
+
+/// What an admin has done since, as far as it can be seen in dpkg's record.
+fn cause(plan: &Plan, have: &[installed::Installed], held: &[String]) -> String {
+    let of = |package: &PackageChange| {
+        let found = installed::find(have, package).filter(|have| !have.is_gone());
+        let is_held =
+            found.is_some_and(|have| held.contains(&format!("{}:{}", have.name, have.arch)));
+        match (found, package.from.is_some()) {
+            (None, true) => Some(format!("{} was removed; ", package.name)),
+            (Some(_), true) if is_held => Some(format!("{} is on hold; ", package.name)),
+            _ => None,
+        }
+    };
+    plan.packages.iter().find_map(of).unwrap_or_default()
 }
 
 /// Is apt about to do anything but the rest of the plan?
