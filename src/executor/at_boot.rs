@@ -70,6 +70,9 @@ pub enum AtBootError {
         /// `make`, `remove`.
         what: &'static str,
     },
+    /// The transaction.
+    #[error(transparent)]
+    Run(#[from] RunError),
     /// The boot for updates cannot be left by itself.
     #[error(transparent)]
     Reboot(#[from] CommandError),
@@ -151,7 +154,7 @@ async fn unready(layout: &Layout, id: &PlanId) -> Option<String> {
 async fn readiness(layout: &Layout, id: &PlanId) -> Result<Result<(), String>, PackageError> {
     let plan = plans::load(layout, id)?;
     let short = id.short();
-    if plans::result(layout, id, Way::There)?.is_some() || plans::is_gone_back_from(layout, id)? {
+    if has_ended(layout, id)? {
         return Ok(Err(format!(
             "plan {short} was installed already; to try again, stage it again"
         )));
@@ -163,6 +166,11 @@ async fn readiness(layout: &Layout, id: &PlanId) -> Result<Result<(), String>, P
         return Ok(Err(format!("the stage of plan {short} is not what it was")));
     }
     Ok(Ok(()))
+}
+
+/// Has the plan's transaction ended, however, or been gone back from?
+fn has_ended(layout: &Layout, id: &PlanId) -> Result<bool, PackageError> {
+    Ok(plans::result(layout, id, Way::There)?.is_some() || plans::is_gone_back_from(layout, id)?)
 }
 
 /// Makes the link, or removes it, in a unit that may; waits until it is seen to be so.
@@ -226,7 +234,7 @@ async fn install(layout: &Layout, lock_limit: Duration) -> Result<(), AtBootErro
 /// The plan to install; none where that has ended, however.
 fn begin(layout: &Layout) -> Result<Option<PlanId>, AtBootError> {
     let id = ordered(layout)?.ok_or(AtBootError::NoOrder)?;
-    if plans::result(layout, &id, Way::There)?.is_some() || plans::is_gone_back_from(layout, &id)? {
+    if has_ended(layout, &id)? {
         return Ok(None);
     }
     let failed = run::begin(layout, &id, Way::There)?;
@@ -238,33 +246,22 @@ fn begin(layout: &Layout) -> Result<Option<PlanId>, AtBootError> {
 ///
 /// # Errors
 /// When that cannot be told, or the transaction cannot be started or followed.
-pub async fn finish(run: &Run<'_>) -> Result<ApplyReport, FinishError> {
+pub async fn finish(run: &Run<'_>) -> Result<ApplyReport, AtBootError> {
     let (layout, id) = (run.layout, run.id);
     if let Err(error) = plans::load(layout, id) {
         return Ok(apply::unreadable(layout, id, &error));
     }
-    let was_ordered = ordered(layout).map_err(AtBootError::from)?.as_ref() == Some(id);
+    let was_ordered = ordered(layout)?.as_ref() == Some(id);
     if whose(layout)? == Whose::Ours {
         set_link(run, false).await?;
     }
-    let result = plans::result(layout, id, Way::There).map_err(RunError::from)?;
-    let begun = plans::attempts(layout, id, Way::There).map_err(RunError::from)? > 0;
+    let result = plans::result(layout, id, Way::There)?;
+    let begun = plans::attempts(layout, id, Way::There)? > 0;
     Ok(match result {
         None if begun => refused_has_failed(run.to_its_end().await?),
         None => unbegun(was_ordered),
         Some(outcome) => refused_has_failed(outcome),
     })
-}
-
-/// Why the end of a boot for updates is not known.
-#[derive(Debug, thiserror::Error)]
-pub enum FinishError {
-    /// The link, or our file.
-    #[error(transparent)]
-    AtBoot(#[from] AtBootError),
-    /// The transaction.
-    #[error(transparent)]
-    Run(#[from] RunError),
 }
 
 /// Tried afresh, it would have the machine reboot each time.

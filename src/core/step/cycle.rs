@@ -135,17 +135,21 @@ impl Machine<'_> {
 
     /// Nothing was changed: the stage is not to be trusted, or apt is busy. Stage anew.
     fn stage_anew(&mut self, job: Job, reason: String) {
-        self.state.staged = None;
-        self.state.supply.next_check = self.now.mono.plus(BLOCKED_PAUSE);
+        self.forget_stage();
         self.give_back(job, Verdict::new("apply-refused", reason));
     }
 
     /// No package was changed, and yet the node has booted since it was in service.
     fn booted_in_vain(&mut self, job: Job, reason: String) {
-        self.state.staged = None;
-        self.state.supply.next_check = self.now.mono.plus(BLOCKED_PAUSE);
+        self.forget_stage();
         self.hold_off(BLOCKED_PAUSE, Verdict::new("apply-refused", reason));
         self.go(Phase::Restoring { job: Job { plan: None, at_boot: false, ..job } });
+    }
+
+    /// What was staged is not to be applied as it is; the next check comes soon.
+    fn forget_stage(&mut self) {
+        self.state.staged = None;
+        self.state.supply.next_check = self.now.mono.plus(BLOCKED_PAUSE);
     }
 
     fn applied(&mut self, job: Job, orders: u32, outcome: Outcome) {
