@@ -247,7 +247,12 @@ fn give_up(layout: &Layout, id: &PlanId) -> Result<(), PackageError> {
 
 async fn attempt(layout: &Layout, id: &PlanId, way: Way, lock_limit: Duration) -> Outcome {
     let refused = |reason| Outcome::Refused { reason };
-    match (may_go_back(layout, id), packages::of(layout)) {
+    let may_begin = match way {
+        Way::There => may_go_back(layout, id),
+        // What is wrong with the way back itself its own transaction says.
+        Way::Back => Ok(true),
+    };
+    match (may_begin, packages::of(layout)) {
         (Ok(true), Ok(manager)) => manager.attempt(id, way, lock_limit).await,
         (Ok(false), _) => refused(
             "its way back leads to other versions than it would replace: it is to be staged anew"

@@ -294,6 +294,12 @@ async fn a_set_that_is_found_again_from_other_versions_is_not_applied_before_the
     assert!(reason.contains("its way back leads to other versions"), "{reason}");
     assert_eq!(system.versions(), before);
 
+    let UndoReport::Impossible { reason } = undo(&system, &again.id).await else {
+        panic!("undone");
+    };
+    assert_eq!(reason, "what was secured is not what the plan has replaced");
+    assert_eq!(system.versions(), before);
+
     staged(&system).await;
     assert_eq!(apply(&system, &again.id).await, ApplyReport::Applied);
     assert_eq!(undo(&system, &again.id).await, UndoReport::Undone);
