@@ -40,6 +40,9 @@ fn plan(plan: &Plan, details: Option<&PlanDetails>) -> String {
     let mut text = table(["PACKAGE", "INSTALLED", "STAGED", "WHY", "SIZE", "ORIGIN"], rows);
     let (id, count, bytes) = (plan.id.short(), plan.packages.len(), size(plan.download_bytes()));
     let _ = writeln!(text, "\nstaged {id}: {count} package(s), {bytes}");
+    for going in &plan.removes {
+        let _ = writeln!(text, "{going} is removed for it");
+    }
     let reboot = plan.reboot_expected();
     if !reboot.is_empty() {
         let _ = writeln!(text, "a reboot is to be expected because of {}", reboot.join(", "));

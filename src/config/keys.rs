@@ -11,7 +11,7 @@ use super::{
     fragment::{Node, Reader},
     origin::{Located, Origin},
     settings::{
-        ApplyMode, NewDependencies, OnFailure, OnOverdue, Phased, Snapshot, Strategy,
+        ApplyMode, NewDependencies, OnFailure, OnOverdue, Phased, Removals, Snapshot, Strategy,
         WithoutWayBack,
     },
     value::{self, between, texts},
@@ -127,6 +127,7 @@ keys! {
     "packages.deny", packages_deny: Vec<String> = Vec::new(), texts(value::package);
     "packages.new_dependencies", packages_new_dependencies: NewDependencies =
         NewDependencies::Allow, value::new_dependencies;
+    "packages.removals", packages_removals: Removals = Removals::Refuse, value::removals;
     "packages.phased", packages_phased: Phased = Phased::Respect, value::phased;
     "packages.apply", packages_apply: ApplyMode = ApplyMode::Online, value::apply_mode;
     "packages.on_failure", packages_on_failure: OnFailure = OnFailure::RollBack, value::on_failure;
@@ -264,6 +265,12 @@ impl Show for Origins {
 }
 
 impl Show for NewDependencies {
+    fn show(&self) -> Value {
+        Value::String(self.name().to_owned())
+    }
+}
+
+impl Show for Removals {
     fn show(&self) -> Value {
         Value::String(self.name().to_owned())
     }

@@ -220,6 +220,8 @@ pub struct Packages {
     /// `new_dependencies`: whether a package that is not installed may be installed with one that
     /// needs it (default `allow`).
     pub new_dependencies: NewDependencies,
+    /// `removals`: whether an installed package may be removed for an update (default `refuse`).
+    pub removals: Removals,
     /// `phased`: whether this machine waits for its turn in a phased update (default `respect`).
     pub phased: Phased,
     /// `apply`: when staged packages are installed (default `online`).
@@ -255,6 +257,29 @@ impl NewDependencies {
         match self {
             Self::Allow => "allow",
             Self::Refuse => "refuse",
+        }
+    }
+}
+
+/// What becomes of updates that would have an installed package removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Removals {
+    /// They are kept back. The default.
+    Refuse,
+    /// They are taken, unless the machine cannot do without that package.
+    Allow,
+}
+
+impl Removals {
+    /// Every choice.
+    pub const ALL: [Self; 2] = [Self::Refuse, Self::Allow];
+
+    /// Its word in configuration files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Refuse => "refuse",
+            Self::Allow => "allow",
         }
     }
 }
@@ -447,9 +472,10 @@ impl Settings {
     /// another.
     #[must_use]
     pub fn choice(&self) -> String {
-        let Packages { origins, allow, deny, new_dependencies, phased, .. } = &self.packages;
+        let Packages { origins, allow, deny, new_dependencies, removals, phased, .. } =
+            &self.packages;
         let Canary { publish: _, follow, soak } = &self.canary;
-        let all = (origins, allow, deny, new_dependencies, phased, follow, soak);
+        let all = (origins, allow, deny, new_dependencies, removals, phased, follow, soak);
         hex(&Sha256::digest(format!("{all:?}")))
     }
 

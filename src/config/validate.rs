@@ -234,6 +234,7 @@ impl Merged {
                 allow: self.packages_allow.value.clone(),
                 deny: self.packages_deny.value.clone(),
                 new_dependencies: self.packages_new_dependencies.value,
+                removals: self.packages_removals.value,
                 phased: self.packages_phased.value,
                 apply: self.packages_apply.value,
                 on_failure: self.packages_on_failure.value,

@@ -15,7 +15,7 @@ use super::{
     error::Kind,
     fragment::{Node, Reader},
     settings::{
-        ApplyMode, NewDependencies, OnFailure, OnOverdue, Phased, Snapshot, Strategy,
+        ApplyMode, NewDependencies, OnFailure, OnOverdue, Phased, Removals, Snapshot, Strategy,
         WithoutWayBack,
     },
     suggest,
@@ -166,6 +166,11 @@ pub(super) fn new_dependencies(
 ) -> Option<NewDependencies> {
     let all = ("answer to new dependencies", &NewDependencies::ALL[..]);
     word(reader, key, node, all, NewDependencies::name)
+}
+
+/// `packages.removals`
+pub(super) fn removals(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Removals> {
+    word(reader, key, node, ("answer to removals", &Removals::ALL), Removals::name)
 }
 
 /// `packages.phased`

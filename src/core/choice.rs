@@ -254,6 +254,8 @@ pub struct Rules {
     pub deny: Vec<String>,
     /// Packages that are not installed may be installed with those that need them.
     pub new_dependencies: bool,
+    /// Installed packages may be removed for an update ([`super::removal`]).
+    pub removals: bool,
     /// The canary group that is followed, and what its nodes allow.
     pub canary: Option<(String, Ripe)>,
 }
@@ -318,6 +320,7 @@ impl Rules {
             allow: Vec::new(),
             deny: Vec::new(),
             new_dependencies: true,
+            removals: false,
             canary: None,
         })
     }

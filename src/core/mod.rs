@@ -24,6 +24,7 @@ pub mod policy;
 pub mod progress;
 pub mod quorum;
 pub mod record;
+pub mod removal;
 pub mod resume;
 pub mod slots;
 pub mod stale;

@@ -19,13 +19,13 @@ pub struct PlanId(String);
 pub struct BadPlanId(String);
 
 impl PlanId {
-    /// The identity of a set of changes; the order they are listed in does not matter.
+    /// The identity of a set of changes and removals; the order they are listed in does not matter.
     #[must_use]
-    pub fn of(packages: &[PackageChange]) -> Self {
-        let mut lines: Vec<String> = packages
-            .iter()
-            .map(|p| format!("{}:{}={} {}\n", p.name, p.arch, p.to, p.sha256))
-            .collect();
+    pub fn of(packages: &[PackageChange], removes: &[Removal]) -> Self {
+        let changes =
+            packages.iter().map(|p| format!("{}:{}={} {}\n", p.name, p.arch, p.to, p.sha256));
+        let removes = removes.iter().map(|p| format!("{}:{}-{}\n", p.name, p.arch, p.version));
+        let mut lines: Vec<String> = changes.chain(removes).collect();
         lines.sort();
         let mut hash = Sha256::new();
         for line in &lines {
@@ -94,6 +94,39 @@ pub struct PackageChange {
     pub origin: String,
 }
 
+/// A package that a plan removes, with everything but its configuration files.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Removal {
+    /// Binary package name, without architecture.
+    pub name: String,
+    /// Debian architecture.
+    pub arch: String,
+    /// Version installed now.
+    pub version: String,
+}
+
+impl Removal {
+    /// The change that brings it back; its digest is not known yet.
+    #[must_use]
+    pub fn reversed(&self) -> PackageChange {
+        PackageChange {
+            name: self.name.clone(),
+            arch: self.arch.clone(),
+            from: None,
+            to: self.version.clone(),
+            sha256: String::new(),
+            size: 0,
+            origin: String::new(),
+        }
+    }
+}
+
+impl fmt::Display for Removal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.version)
+    }
+}
+
 /// Why a package is in a plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
@@ -158,10 +191,13 @@ pub fn is_of_the_machine(name: &str) -> bool {
 /// What a node should install.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Plan {
-    /// Digest of `packages`.
+    /// Digest of all the rest.
     pub id: PlanId,
     /// Every package that changes, sorted by name.
     pub packages: Vec<PackageChange>,
+    /// Every package that goes, sorted by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removes: Vec<Removal>,
 }
 
 impl Plan {
@@ -172,7 +208,14 @@ impl Plan {
             return None;
         }
         packages.sort_by(|a, b| (&a.name, &a.arch).cmp(&(&b.name, &b.arch)));
-        Some(Self { id: PlanId::of(&packages), packages })
+        Some(Self { id: PlanId::of(&packages, &[]), packages, removes: Vec::new() })
+    }
+
+    /// The plan that removes these as well.
+    #[must_use]
+    pub fn removing(self, mut removes: Vec<Removal>) -> Self {
+        removes.sort();
+        Self { id: PlanId::of(&self.packages, &removes), removes, ..self }
     }
 
     /// The packages that make a reboot likely.

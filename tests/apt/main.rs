@@ -16,6 +16,7 @@ mod disk;
 mod evidence;
 mod hardships;
 mod interruptions;
+mod removals;
 mod snapshots;
 mod staging;
 #[path = "../support/system.rs"]

@@ -5,7 +5,9 @@ use std::time::Duration;
 use jiff::civil::{Weekday, date, time};
 use lockkeeper::config::{
     self, Loaded, Origin, duration,
-    settings::{ApplyMode, NewDependencies, OnFailure, Phased, Snapshot, Strategy, WithoutWayBack},
+    settings::{
+        ApplyMode, NewDependencies, OnFailure, Phased, Removals, Snapshot, Strategy, WithoutWayBack,
+    },
 };
 use lockkeeper::core::choice::Origins;
 use lockkeeper::core::stale::Mode;
@@ -43,7 +45,7 @@ fn every_key_arrives_where_it_belongs() {
          schedule = { spread = \"11m\", min_remaining = \"12m\" }\n\
          packages = { apply = \"offline\", on_failure = \"stay\", without_way_back = \"refuse\", lock_wait = \"13m\", \
          origins = [\"o=Docker,a=${codename}\"], allow = [\"lib*\"], deny = [\"libx\"], \
-         new_dependencies = \"refuse\", phased = \"ignore\", snapshot = \"btrfs\" }\n\
+         new_dependencies = \"refuse\", removals = \"allow\", phased = \"ignore\", snapshot = \"btrfs\" }\n\
          canary = { publish = true, follow = \"first\", soak = \"14m\" }\n\
          services = { restart = \"list\", never = [\"sql*\"], by_reboot = [\"a.service\"] }\n\
          workloads.ignore = [\"foo*.service\"]\n\
@@ -78,6 +80,7 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(settings.packages.allow, ["lib*"]);
     assert_eq!(settings.packages.deny, ["libx"]);
     assert_eq!(settings.packages.new_dependencies, NewDependencies::Refuse);
+    assert_eq!(settings.packages.removals, Removals::Allow);
     assert_eq!(settings.packages.phased, Phased::Ignore);
     assert_eq!(settings.packages.apply, ApplyMode::Offline);
     assert_eq!(settings.packages.on_failure, OnFailure::Stay);

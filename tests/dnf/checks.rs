@@ -2,7 +2,7 @@
 
 use lockkeeper::{
     adapters::packages::PackageError,
-    config::settings::NewDependencies,
+    config::settings::{NewDependencies, Removals},
     core::{
         canary::Ripe,
         choice::{KeptBack, Origins},
@@ -105,6 +105,8 @@ async fn the_rules_are_dnfs_excludes_and_what_needs_an_excluded_one_stays() {
 
     let error = check_by(&system.layout, |p| p.origins = Origins::Distribution).await.unwrap_err();
     assert!(error.to_string().contains("packages.origins"), "{error}");
+    let error = check_by(&system.layout, |p| p.removals = Removals::Allow).await.unwrap_err();
+    assert!(error.to_string().contains("packages.removals"), "{error}");
 }
 
 #[tokio::test]

@@ -1,16 +1,20 @@
 //! What exactly is in the way of an update that cannot be installed: apt is asked for it by name.
 
+use std::collections::BTreeMap;
+
 use super::{AptError, Layout, apt_get, hidden, kept, simulation};
-use crate::core::choice::KeptBack;
+use crate::core::choice::{KeptBack, Objection};
 
 /// At most so many are asked for: each may take a second.
 const MOST: usize = 12;
 
 /// Says more of what is kept back because of other packages. `hiding`: something is hidden.
+/// `needed`: what must not be removed, and why.
 pub(super) async fn say_more(
     layout: &Layout,
     kept: &mut [KeptBack],
     hiding: bool,
+    needed: &BTreeMap<String, &'static str>,
 ) -> Result<(), AptError> {
     let about_others =
         |entry: &KeptBack| matches!(entry.why.code.as_str(), "needs" | "removes" | "unmet");
@@ -19,8 +23,8 @@ pub(super) async fn say_more(
         let said = ask(layout, &kept[place], hiding).await?;
         if removes_nothing(&kept[place], &said) {
             kept[place].why = kept::recommends(&kept[place].name);
-        } else if let Some(text) = text(&kept[place], said, kept) {
-            kept[place].why.text = text;
+        } else if let Some(why) = why(&kept[place], said, kept, needed) {
+            kept[place].why = why;
         }
     }
     Ok(())
@@ -54,13 +58,26 @@ fn removes_nothing(entry: &KeptBack, said: &Said) -> bool {
         && matches!(said, Said::Removes(names) if names.is_empty())
 }
 
-/// The sentence about an entry; `None` where apt's answer does not fit what is known already.
-fn text(entry: &KeptBack, said: Said, others: &[KeptBack]) -> Option<String> {
+/// The reason of an entry; `None` where apt's answer does not fit what is known already.
+fn why(
+    entry: &KeptBack,
+    said: Said,
+    others: &[KeptBack],
+    needed: &BTreeMap<String, &'static str>,
+) -> Option<Objection> {
+    let why_not = |name: &String| {
+        let name = name.split(':').next().unwrap_or(name);
+        needed.get(name).map(|why| format!("; of {name}, {why}"))
+    };
     match (entry.why.code.as_str(), said) {
-        ("removes", Said::Removes(names)) if !names.is_empty() => {
-            Some(format!("it would have {} removed", names.join(", ")))
+        (code, Said::Removes(names)) if !names.is_empty() => {
+            let because: String = names.iter().filter_map(why_not).collect();
+            let text = format!("it would have {} removed{because}", names.join(", "));
+            (code == "removes" || !because.is_empty()).then(|| Objection::new("removes", text))
         }
-        ("needs" | "unmet", Said::Needs(Some(needs))) => Some(because(&needs, others)),
+        (code @ ("needs" | "unmet"), Said::Needs(Some(needs))) => {
+            Some(Objection::new(code, because(&needs, others)))
+        }
         _ => None,
     }
 }
@@ -86,7 +103,6 @@ fn because(needs: &str, others: &[KeptBack]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::choice::Objection;
 
     /// apt 2.6 and 3.0 alike.
     const SAID: &str = "Some packages could not be installed.\n\n\
@@ -109,12 +125,13 @@ mod tests {
         let delta = kept("delta", "held", "it is on hold");
         let beta = kept("beta", "needs", "?");
         let said = |name| Said::Needs(unmet(SAID, name));
+        let none = BTreeMap::new();
         assert_eq!(
-            text(&beta, said("beta"), std::slice::from_ref(&delta)).unwrap(),
+            why(&beta, said("beta"), std::slice::from_ref(&delta), &none).unwrap().text,
             "Depends: delta (>= 2) but 1.0 is to be installed; of delta, it is on hold"
         );
         assert_eq!(
-            text(&beta, said("gamma"), &[delta]).unwrap(),
+            why(&beta, said("gamma"), &[delta], &none).unwrap().text,
             "Depends: nowhere but it is not installable"
         );
         assert_eq!(unmet("E: no", "beta"), None);
@@ -123,9 +140,15 @@ mod tests {
     #[test]
     fn an_answer_of_another_kind_changes_nothing() {
         let removes = kept("a", "removes", "x");
-        assert_eq!(text(&removes, Said::Needs(Some("y".to_owned())), &[]), None);
-        assert_eq!(text(&removes, Said::Removes(Vec::new()), &[]), None);
+        let none = BTreeMap::new();
+        assert_eq!(why(&removes, Said::Needs(Some("y".to_owned())), &[], &none), None);
+        assert_eq!(why(&removes, Said::Removes(Vec::new()), &[], &none), None);
         let unmet = kept("a", "unmet", "x");
-        assert_eq!(text(&unmet, Said::Removes(vec!["b".to_owned()]), &[]), None);
+        let gone = || Said::Removes(vec!["b:i386".to_owned()]);
+        assert_eq!(why(&unmet, gone(), &[], &none), None);
+        let needed = BTreeMap::from([("b".to_owned(), "the system needs it")]);
+        let found = why(&unmet, gone(), &[], &needed).unwrap();
+        assert_eq!(found.code, "removes");
+        assert_eq!(found.text, "it would have b:i386 removed; of b, the system needs it");
     }
 }

@@ -48,6 +48,8 @@ pub fn with_our_lists(layout: &Layout, name: &str) -> Command {
             ("Acquire::AllowInsecureRepositories", "false".to_owned()),
             ("Acquire::AllowDowngradeToInsecureRepositories", "false".to_owned()),
             ("APT::Get::AllowUnauthenticated", "false".to_owned()),
+            // What may be removed, packages.removals says.
+            ("APT::Get::Remove", "true".to_owned()),
             ("APT::Get::Show-User-Simulation-Note", "false".to_owned()),
             ("APT::Get::AutomaticRemove", "false".to_owned()),
         ],
@@ -69,7 +71,7 @@ pub fn with_stage(layout: &Layout, plan_dir: &Path, name: &str) -> Command {
             ("Dir::Cache::Archives", inside("cache")),
             // A release the admin prefers does not exist here, and apt would refuse to run.
             ("APT::Default-Release", String::new()),
-            // The way back removes what the update has brought; the update itself removes nothing.
+            // The way back removes what the update has brought, and the update what its plan says.
             ("APT::Get::Remove", "true".to_owned()),
             ("APT::Get::Show-User-Simulation-Note", "false".to_owned()),
             ("APT::Get::AutomaticRemove", "false".to_owned()),

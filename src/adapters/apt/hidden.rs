@@ -11,28 +11,36 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{AptError, Layout, apt_get, durable};
+use super::{AptError, Layout, apt_get, durable, status};
 use crate::adapters::command::Command;
 
-/// Versions that apt must not see as candidates.
+/// Versions that apt must not see as candidates, and packages that it must leave as they are.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Hidden(BTreeSet<(String, String, String)>);
+pub struct Hidden {
+    versions: BTreeSet<(String, String, String)>,
+    fixed: BTreeSet<(String, String)>,
+}
 
 impl Hidden {
     /// Hides this version; whether it was not hidden before.
     pub fn add(&mut self, name: &str, arch: &str, version: &str) -> bool {
-        self.0.insert((name.to_owned(), arch.to_owned(), version.to_owned()))
+        self.versions.insert((name.to_owned(), arch.to_owned(), version.to_owned()))
+    }
+
+    /// Has an installed package stay as it is; whether that is new.
+    pub fn fix(&mut self, name: &str, arch: &str) -> bool {
+        self.fixed.insert((name.to_owned(), arch.to_owned()))
     }
 
     /// Whether nothing is hidden.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.versions.is_empty() && self.fixed.is_empty()
     }
 
     fn preferences(&self) -> String {
         let mut text = String::new();
-        for (name, arch, version) in &self.0 {
+        for (name, arch, version) in &self.versions {
             // apt does not know `name:all` here.
             let arch = if arch == "all" { String::new() } else { format!(":{arch}") };
             let _ =
@@ -49,6 +57,12 @@ pub async fn write(layout: &Layout, hidden: &Hidden) -> Result<(), AptError> {
     let parts = dir.join("parts");
     durable::folder(&parts)?;
     durable::write(&dir.join("preferences"), &hidden.preferences())?;
+    if !hidden.fixed.is_empty() {
+        let is_fixed = |name: &str, arch: &str| {
+            hidden.fixed.iter().any(|fixed| (fixed.0.as_str(), fixed.1.as_str()) == (name, arch))
+        };
+        durable::write(&status(layout), &status::holding(layout, is_fixed)?)?;
+    }
     let (file, folder) = own(layout).await?;
     // Before any letter or digit, as apt reads the main file before the others.
     link(&file, &parts.join("--preferences"))?;
@@ -68,6 +82,21 @@ pub fn from(layout: &Layout, command: Command) -> Command {
         .arg(format!("Dir::Etc::Preferences={}", dir.join("preferences").display()))
         .arg("-o")
         .arg(format!("Dir::Etc::PreferencesParts={}", dir.join("parts").display()))
+}
+
+/// The same, and with what is to stay as it is on hold.
+#[must_use]
+pub fn fixed(layout: &Layout, command: Command) -> Command {
+    let command = from(layout, command);
+    let status = status(layout);
+    if !status.exists() {
+        return command;
+    }
+    command.arg("-o").arg(format!("Dir::State::status={}", status.display()))
+}
+
+fn status(layout: &Layout) -> PathBuf {
+    layout.hidden().join("status")
 }
 
 /// Where the system's own preferences are: a file and a folder.

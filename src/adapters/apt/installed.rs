@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{AptError, Layout, apt_get, version::compare};
-use crate::core::plan::{PackageChange, Plan};
+use super::{AptError, Layout, apt_get, removals, version::compare};
+use crate::core::plan::{PackageChange, Plan, Removal};
 
 const FORMAT: &str = "${Package}\t${Architecture}\t${Version}\t${db:Status-Status}\t\
                       ${db:Status-Eflag}\t${Installed-Size}\n";
@@ -30,6 +30,15 @@ impl Installed {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.status == "installed" && !self.reinstall
+    }
+
+    /// Does apt mean it by `name` or `name:arch`?
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        match name.split_once(':') {
+            Some((name, arch)) => self.name == name && self.arch == arch,
+            None => self.name == name,
+        }
     }
 
     /// Nothing of it is there but configuration files.
@@ -73,6 +82,24 @@ pub async fn held(layout: &Layout) -> Result<Vec<String>, AptError> {
     let text = apt_get::dpkg_query(layout).args(["-W", "-f", format]).output().await?;
     let held = text.lines().filter_map(|line| line.strip_suffix("\thold"));
     Ok(held.map(str::to_owned).collect())
+}
+
+/// `name:arch` of the packages that say of themselves that the system cannot do without them.
+pub async fn essential(layout: &Layout) -> Result<Vec<String>, AptError> {
+    let format = "${Package}:${Architecture}\t${Essential}\t${Protected}\n";
+    let text = apt_get::dpkg_query(layout).args(["-W", "-f", format]).output().await?;
+    let essential = text.lines().filter_map(|line| {
+        let (name, says) = line.split_once('\t')?;
+        says.split('\t').any(|word| word == "yes").then(|| name.to_owned())
+    });
+    Ok(essential.collect())
+}
+
+/// The installed package that apt calls `name` or `name:arch`. Without an architecture the first is
+/// meant: dpkg lists its own first.
+#[must_use]
+pub fn named<'a>(installed: &'a [Installed], name: &str) -> Option<&'a Installed> {
+    installed.iter().find(|p| p.is_called(name) && p.status != "config-files")
 }
 
 /// Reads lines of [`FORMAT`].
@@ -131,7 +158,11 @@ pub fn lacks(plan: &Plan, installed: &[Installed]) -> Vec<String> {
         }
         _ => Some(format!("{} {} is not installed", wanted.name, wanted.to)),
     };
-    plan.packages.iter().filter_map(lack).collect()
+    let stays = |going: &Removal| {
+        let have = removals::there(installed, going)?;
+        Some(format!("{} {} is still installed", have.name, have.version))
+    };
+    plan.packages.iter().filter_map(lack).chain(plan.removes.iter().filter_map(stays)).collect()
 }
 
 /// What ails the packages of a plan that was installed, or tried: empty when each is complete at the
@@ -143,6 +174,9 @@ pub fn ails(plan: &Plan, installed: &[Installed], or_undone: bool) -> Vec<String
     let undone = plan.packages.iter().all(|wanted| match &wanted.from {
         Some(from) => complete(wanted).is_some_and(|have| have.version == *from),
         None => find(installed, wanted).is_none_or(|have| !have.is_broken()),
+    }) && plan.removes.iter().all(|going| {
+        removals::there(installed, going)
+            .is_some_and(|have| have.is_complete() && have.version == going.version)
     });
     let newer = |wanted: &PackageChange| {
         complete(wanted).is_some_and(|have| compare(&have.version, &wanted.to).is_ge())
@@ -151,7 +185,11 @@ pub fn ails(plan: &Plan, installed: &[Installed], or_undone: bool) -> Vec<String
         return Vec::new();
     }
     let rest = plan.packages.iter().filter(|wanted| !newer(wanted)).cloned().collect();
-    Plan::new(rest).map_or_else(Vec::new, |rest| lacks(&rest, installed))
+    let mut ails = Plan::new(rest).map_or_else(Vec::new, |rest| lacks(&rest, installed));
+    // What was removed may have been installed again since.
+    let half = plan.removes.iter().filter_map(|going| removals::there(installed, going));
+    ails.extend(half.filter(|have| have.is_broken()).map(Installed::sentence));
+    ails
 }
 
 #[cfg(test)]

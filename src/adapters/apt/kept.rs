@@ -6,7 +6,7 @@ use super::{
     AptError, Layout, alone,
     installed::{self, Installed},
     pinned, releases,
-    resolve::{Search, simulate},
+    resolve::{Search, Sight, WHOLE, simulate},
     simulation::{Install, Simulation},
     version,
 };
@@ -17,9 +17,6 @@ use crate::{
 
 /// The sentence about what another update is in the way of.
 pub(super) const REMOVED: &str = "another update would have it removed";
-
-/// All that can be had, whatever has to go for it.
-const WHOLE: &[&str] = &["dist-upgrade"];
 
 /// `name` and architecture.
 type Package = (String, String);
@@ -60,7 +57,8 @@ pub(super) async fn explain(
         }
     }
     let mut kept: Vec<KeptBack> = kept.into_values().collect();
-    alone::say_more(layout, &mut kept, !search.refused.is_empty()).await?;
+    let hiding = !(search.refused.is_empty() && search.needed.is_empty());
+    alone::say_more(layout, &mut kept, hiding, &search.needed).await?;
     Ok(kept)
 }
 
@@ -97,13 +95,14 @@ async fn by_apt(
 ) -> Result<Vec<(Package, KeptBack)>, AptError> {
     let installed = installed::query(layout).await?;
     let held: BTreeSet<String> = installed::held(layout).await?.into_iter().collect();
-    let have: Vec<&Installed> = names.iter().filter_map(|name| find(&installed, name)).collect();
+    let have: Vec<&Installed> =
+        names.iter().filter_map(|name| installed::named(&installed, name)).collect();
     let full = |have: &Installed| format!("{}:{}", have.name, have.arch);
     let known = releases::look_up(layout, have.iter().map(|have| full(have))).await?;
-    let deferred = |have: &Installed| search.all.deferred.iter().any(|name| is(have, name));
+    let deferred = |have: &Installed| search.all.deferred.iter().any(|name| have.is_called(name));
     let unexplained = have.iter().any(|have| !held.contains(&full(have)) && !deferred(have));
     let whole = if unexplained {
-        Some(simulate(layout, WHOLE, Phased::Ignore, false).await?)
+        Some(simulate(layout, WHOLE, Phased::Ignore, Sight::Everything).await?)
     } else {
         None
     };
@@ -113,7 +112,7 @@ async fn by_apt(
     };
     // What apt would not take even then waits for its phase; apt before 2.7 does not say so.
     let in_phase = if have.iter().any(|have| takes(&whole, have)) {
-        Some(simulate(layout, WHOLE, phased, false).await?)
+        Some(simulate(layout, WHOLE, phased, Sight::Everything).await?)
     } else {
         None
     };
@@ -139,7 +138,8 @@ async fn by_apt(
             phase()
         } else {
             let removes = whole.as_ref().map(|whole| whole.removes.join(", ")).unwrap_or_default();
-            let goes = whole.iter().flat_map(|whole| &whole.removes).any(|name| is(have, name));
+            let goes =
+                whole.iter().flat_map(|whole| &whole.removes).any(|name| have.is_called(name));
             if goes {
                 return left(have, Objection::new("removes", REMOVED));
             }
@@ -164,18 +164,4 @@ pub(super) fn recommends(name: &str) -> Objection {
          without that"
     );
     Objection::new("unmet", text)
-}
-
-/// The installed package that apt calls `name` or `name:arch`.
-fn find<'a>(installed: &'a [Installed], name: &str) -> Option<&'a Installed> {
-    let there = || installed.iter().filter(|p| is(p, name) && p.status != "config-files");
-    // Without an architecture the first is meant: dpkg lists its own first.
-    there().next()
-}
-
-fn is(have: &Installed, name: &str) -> bool {
-    match name.split_once(':') {
-        Some((name, arch)) => have.name == name && have.arch == arch,
-        None => have.name == name,
-    }
 }

@@ -13,10 +13,13 @@ use std::{
 use sha2::{Digest, Sha256};
 
 use super::{
-    AptError, Layout, apt_get, control, durable,
+    AptError, Layout, apt_get, control, durable, installed, removals,
     simulation::{self, Simulation},
 };
-use crate::core::plan::{PackageChange, Plan, PlanId, hex};
+use crate::{
+    adapters::command::Command,
+    core::plan::{PackageChange, Plan, PlanId, Removal, hex},
+};
 
 /// A flat repository: of what a plan brings, or of what leads back from it.
 #[derive(Clone, Debug)]
@@ -25,19 +28,25 @@ pub struct Repository {
     id: PlanId,
     dir: PathBuf,
     packages: Vec<PackageChange>,
+    removes: Vec<Removal>,
 }
 
 impl Repository {
     /// The stage of a plan.
     #[must_use]
     pub fn stage(layout: &Layout, plan: &Plan) -> Self {
-        Self { id: plan.id.clone(), dir: layout.plan(&plan.id), packages: plan.packages.clone() }
+        Self {
+            id: plan.id.clone(),
+            dir: layout.plan(&plan.id),
+            packages: plan.packages.clone(),
+            removes: plan.removes.clone(),
+        }
     }
 
     /// What leads back from a plan: these packages, in their earlier versions.
     #[must_use]
     pub fn back(layout: &Layout, id: &PlanId, packages: Vec<PackageChange>) -> Self {
-        Self { id: id.clone(), dir: layout.back(id), packages }
+        Self { id: id.clone(), dir: layout.back(id), packages, removes: Vec::new() }
     }
 
     /// The plan it is of.
@@ -56,6 +65,12 @@ impl Repository {
     #[must_use]
     pub fn packages(&self) -> &[PackageChange] {
         &self.packages
+    }
+
+    /// What goes for it.
+    #[must_use]
+    pub fn removes(&self) -> &[Removal] {
+        &self.removes
     }
 
     /// Syncs every archive, and the folders they are in.
@@ -106,7 +121,7 @@ fn verify_deb(dir: &Path, id: &PlanId, package: &PackageChange) -> Result<(), Ap
 /// Writes index, pins and source of a repository whose archives have been verified, and lets apt
 /// read them.
 pub async fn build(layout: &Layout, repository: &Repository) -> Result<(), AptError> {
-    let Repository { id, dir, packages } = repository;
+    let Repository { id, dir, packages, .. } = repository;
     let mut index = String::new();
     for package in packages {
         let path = deb_path(dir, package);
@@ -159,10 +174,19 @@ pub fn needed_by(index: &str, name: &str) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
+/// The call of apt that installs a repository: exactly it, and removes what is to go.
+pub async fn upgrade(layout: &Layout, repository: &Repository) -> Result<Command, AptError> {
+    let apt_get = apt_get::with_stage(layout, &repository.dir, "apt-get");
+    if repository.removes.is_empty() {
+        return Ok(apt_get.args(["upgrade", "--with-new-pkgs"]));
+    }
+    let removes = removals::arguments(&installed::query(layout).await?, &repository.removes);
+    Ok(apt_get.arg("dist-upgrade").args(removes))
+}
+
 /// What apt would do with the repository now, without network.
 pub async fn simulate(layout: &Layout, repository: &Repository) -> Result<Simulation, AptError> {
-    let simulate = apt_get::with_stage(layout, &repository.dir, "apt-get");
-    let done = simulate.args(["-s", "upgrade", "--with-new-pkgs"]).finish().await?;
+    let done = upgrade(layout, repository).await?.arg("-s").finish().await?;
     if done.status.success() {
         return simulation::parse(&done.stdout);
     }

@@ -7,6 +7,7 @@ use super::{
     hidden::{self, Hidden},
     kept,
     releases::{self, Known},
+    removals,
     simulation::{self, Install, Simulation},
     sources,
     uris::{self, Uri},
@@ -31,41 +32,65 @@ pub(super) struct Search {
     pub found: Simulation,
     /// What they refused, by package and version.
     pub refused: BTreeMap<(String, String, String), Objection>,
+    /// The packages that must not be removed for any of it, and why.
+    pub needed: BTreeMap<String, &'static str>,
+}
+
+/// What of the archives apt is to see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sight {
+    /// All that the system lets it.
+    Everything,
+    /// Not what was hidden last; and what must stay is on hold.
+    WithoutHidden,
 }
 
 /// The plan the private lists give now, by these rules. Holds and pins of the system are respected;
-/// nothing is ever removed or replaced by an older version.
+/// nothing is ever replaced by an older version.
 pub async fn resolve(layout: &Layout, rules: &Rules, phased: Phased) -> Result<Resolved, AptError> {
     let search = search(layout, rules, phased).await?;
-    let plan = plan(layout, &search.found.installs).await?;
+    let plan = plan(layout, &search.found).await?;
     Ok(Resolved { plan, kept_back: kept::explain(layout, &search, phased).await? })
 }
 
-async fn plan(layout: &Layout, installs: &[Install]) -> Result<Option<Plan>, AptError> {
+async fn plan(layout: &Layout, found: &Simulation) -> Result<Option<Plan>, AptError> {
+    let installs = &found.installs;
     if installs.is_empty() {
         return Ok(None);
     }
     let files = uris::look_up(layout, installs.iter().map(exact)).await?;
     let packages = installs.iter().map(|install| change(install, &files));
-    Ok(Plan::new(packages.collect::<Result<_, _>>()?))
+    let plan = Plan::new(packages.collect::<Result<_, _>>()?);
+    let removes = removals::of(layout, &found.removes).await?;
+    Ok(plan.map(|plan| plan.removing(removes)))
 }
 
 /// Lets apt resolve until the rules have nothing against its answer: what they refuse is hidden.
 async fn search(layout: &Layout, rules: &Rules, phased: Phased) -> Result<Search, AptError> {
-    let all = simulate(layout, UPGRADE, phased, false).await?;
-    let mut search = Search { found: all.clone(), all, refused: BTreeMap::new() };
+    let mut command = if rules.removals { WHOLE } else { UPGRADE };
+    let all = simulate(layout, command, phased, Sight::Everything).await?;
+    let (refused_so_far, needed) = (BTreeMap::new(), BTreeMap::new());
+    let mut search = Search { found: all.clone(), all, refused: refused_so_far, needed };
     let mut hidden = Hidden::default();
     for _ in 0..ROUNDS {
         let refused = refused(layout, rules, &search).await?;
-        if refused.is_empty() {
+        let needed = removals::refused(layout, rules, &search.found.removes).await?;
+        if refused.is_empty() && needed.is_empty() {
             return Ok(search);
+        }
+        for (package, why) in needed {
+            if !hidden.fix(&package.name, &package.arch) {
+                // It would go in spite of a hold: then nothing goes.
+                command = UPGRADE;
+            }
+            search.needed.insert(package.name, why);
         }
         for (install, why) in refused {
             hidden.add(&install.name, &install.arch, &install.to);
             search.refused.insert((install.name, install.arch, install.to), why);
         }
         hidden::write(layout, &hidden).await?;
-        search.found = simulate(layout, UPGRADE, phased, true).await?;
+        search.found = simulate(layout, command, phased, Sight::WithoutHidden).await?;
     }
     let said = "apt goes on to propose what is hidden from it".to_owned();
     Err(AptError::Said { doing: DOING, said })
@@ -133,22 +158,24 @@ async fn by_file(
 }
 
 const DOING: &str = "resolving the upgrade";
+/// All that can be had, whatever has to go for it.
+pub(super) const WHOLE: &[&str] = &["dist-upgrade"];
 /// Never removes a package.
 const UPGRADE: &[&str] = &["upgrade", "--with-new-pkgs"];
 
-/// What apt would do for a command; `hiding`: without what was hidden last.
+/// What apt would do for a command.
 pub(super) async fn simulate(
     layout: &Layout,
     command: &[&str],
     phased: Phased,
-    hiding: bool,
+    sight: Sight,
 ) -> Result<Simulation, AptError> {
     let mut simulate = apt_get::with_our_lists(layout, "apt-get");
     if phased == Phased::Ignore {
         simulate = simulate.args(["-o", "APT::Get::Always-Include-Phased-Updates=true"]);
     }
-    if hiding {
-        simulate = hidden::from(layout, simulate);
+    if sight == Sight::WithoutHidden {
+        simulate = hidden::fixed(layout, simulate);
     }
     // What is kept back it does not list when it is told to be quieter.
     let done = simulate.args(["-o", "quiet=1", "-s"]).args(command).finish().await?;

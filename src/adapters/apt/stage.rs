@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     adapters::{node, packages::file_system::mount_point},
-    core::plan::{PackageChange, Plan},
+    core::plan::{PackageChange, Plan, Removal},
 };
 
 /// Are the stage of a plan and the way back from it as they were made?
@@ -39,7 +39,7 @@ pub async fn prove(layout: &Layout, plan: &Plan) -> Result<(), AptError> {
     let stage = &Repository::stage(layout, plan);
     repository::build(layout, stage).await?;
     let simulation = repository::simulate(layout, stage).await?;
-    match difference(stage.packages(), &simulation) {
+    match difference(stage.packages(), stage.removes(), &simulation) {
         None => Ok(()),
         Some(why) => Err(AptError::Differs { id: stage.id().clone(), why }),
     }
@@ -118,14 +118,22 @@ pub(super) fn take(
         .map_err(AptError::io("move", file))
 }
 
-/// How a simulation differs from a set of changes; `None` when it is exactly that set.
+/// How a simulation differs from a set of changes and removals; `None` when it is exactly that.
 #[must_use]
-pub fn difference(wanted: &[PackageChange], simulation: &Simulation) -> Option<String> {
+pub fn difference(
+    wanted: &[PackageChange],
+    removes: &[Removal],
+    simulation: &Simulation,
+) -> Option<String> {
     let wanted: BTreeSet<String> = wanted.iter().map(resolve::exact_name).collect();
     let installs = simulation.installs.iter();
     let found: BTreeSet<String> =
         installs.map(|p| format!("{}:{}={}", p.name, p.arch, p.to)).collect();
     let older = simulation.installs.iter().filter(|p| p.is_downgrade()).map(|p| p.name.clone());
+    // apt says `name:arch` of a foreign architecture only.
+    let goes: BTreeSet<&str> = removes.iter().map(|going| going.name.as_str()).collect();
+    let gone: BTreeSet<&str> =
+        simulation.removes.iter().map(|name| name.split(':').next().unwrap_or(name)).collect();
     let list = |what: &str, names: Vec<String>| {
         (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")))
     };
@@ -133,7 +141,8 @@ pub fn difference(wanted: &[PackageChange], simulation: &Simulation) -> Option<S
         list("without", wanted.difference(&found).cloned().collect()),
         list("with", found.difference(&wanted).cloned().collect()),
         list("downgrading", older.collect()),
-        list("removing", simulation.removes.clone()),
+        list("keeping", goes.difference(&gone).map(|name| (*name).to_owned()).collect()),
+        list("removing", gone.difference(&goes).map(|name| (*name).to_owned()).collect()),
     ];
     let parts: Vec<String> = parts.into_iter().flatten().collect();
     (!parts.is_empty()).then(|| parts.join("; "))

@@ -6,7 +6,7 @@ use super::{
     AptError, Layout, apt_get, installed,
     locks::{self, DailyLock},
     plans::{self, Outcome},
-    repair,
+    removals, repair,
     repair::Snapshot,
     repository::{self, Repository},
     simulation::Simulation,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     adapters::packages::log::Log,
-    core::plan::{PackageChange, Plan, PlanId},
+    core::plan::{PackageChange, Plan, PlanId, Removal},
 };
 
 /// A transaction that may begin: everything has been verified, and other package managers wait.
@@ -72,8 +72,7 @@ const ROUNDS: u32 = 2;
 pub async fn install(layout: &Layout, ready: Ready) -> Result<Outcome, AptError> {
     let stage = Repository::stage(layout, &ready.plan);
     for round in 1..=ROUNDS {
-        let upgrade = apt_get::with_stage(layout, stage.dir(), "apt-get");
-        let upgrade = apt_get::for_real(upgrade).args(["upgrade", "--with-new-pkgs"]);
+        let upgrade = apt_get::for_real(repository::upgrade(layout, &stage).await?);
         let status = upgrade.run_apart(&ready.log.file).await?;
         if status.success() || repair::snapshot(layout).await? == ready.before {
             break;
@@ -82,7 +81,7 @@ pub async fn install(layout: &Layout, ready: Ready) -> Result<Outcome, AptError>
         repair::unpack_damaged(layout, &stage, &ready.log.file).await?;
         repair::configure(layout, &ready.log.file).await?;
         let next = repository::simulate(layout, &stage).await;
-        if next.is_ok_and(|next| next.installs.is_empty()) {
+        if next.is_ok_and(|next| next.installs.is_empty() && next.removes.is_empty()) {
             break;
         }
     }
@@ -94,12 +93,18 @@ pub async fn install(layout: &Layout, ready: Ready) -> Result<Outcome, AptError>
 /// The first package that has neither the version it had when the plan was made nor the plan's: the
 /// way back would not lead to what was there before. One that is not complete is none of them.
 fn moved_on(plan: &Plan, have: &[installed::Installed]) -> Option<String> {
-    plan.packages.iter().find_map(|wanted| {
+    let mut removes = plan.removes.iter().filter_map(|going| {
+        let now = removals::there(have, going).filter(|have| have.is_complete())?;
+        let text = || format!("{} is at {}, and was {}", now.name, now.version, going.version);
+        (now.version != going.version).then(text)
+    });
+    let changed = plan.packages.iter().find_map(|wanted| {
         let now = installed::find(have, wanted).filter(|have| have.is_complete())?;
         let expected = [Some(&wanted.to), wanted.from.as_ref()].contains(&Some(&now.version));
         let before = wanted.from.as_deref().unwrap_or("not installed");
         (!expected).then(|| format!("{} is at {}, and was {before}", wanted.name, now.version))
-    })
+    });
+    changed.or_else(|| removes.next())
 }
 
 /// What an admin has done since, as far as it can be seen in dpkg's record.
@@ -129,7 +134,9 @@ fn surprise(plan: &Plan, have: &[installed::Installed], mut next: Simulation) ->
             .iter()
             .any(|p| (&p.name, &p.arch, &p.to) == (&install.name, &install.arch, &install.to))
     });
-    stage::difference(&missing, &next)
+    let still = plan.removes.iter().filter(|going| removals::there(have, going).is_some());
+    let still: Vec<Removal> = still.cloned().collect();
+    stage::difference(&missing, &still, &next)
 }
 
 fn judge(lacks: Vec<String>, before: &Snapshot, after: &Snapshot, said: &str) -> Outcome {

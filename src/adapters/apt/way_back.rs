@@ -9,7 +9,7 @@ use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt, path::Path};
 use super::{
     AptError, Layout, apt_get, control, durable,
     installed::{self, Installed},
-    plans,
+    plans, removals,
     repository::{self, Repository},
     resolve, stage,
 };
@@ -21,7 +21,7 @@ use crate::{
             way_back::{Earlier, How, WayBack},
         },
     },
-    core::plan::{PackageChange, Plan, PlanId},
+    core::plan::{PackageChange, Plan, PlanId, Removal},
 };
 
 /// What is to be secured, and where it can be had.
@@ -48,6 +48,8 @@ pub async fn survey(layout: &Layout, plan: &Plan) -> Result<Survey, AptError> {
     let have = installed::query(layout).await?;
     let wanted: Vec<PackageChange> =
         plan.packages.iter().filter_map(|package| earlier(package, &have)).collect();
+    let wanted: Vec<PackageChange> =
+        wanted.into_iter().chain(plan.removes.iter().map(Removal::reversed)).collect();
     let archived = from_archive(layout, &wanted).await?;
     let others = wanted.iter().filter(|wanted| !archived.iter().any(|p| same(p, wanted)));
     // Packing saves at least a third of all but what is packed already.
@@ -65,14 +67,16 @@ pub async fn secure(layout: &Layout, plan: &Plan, survey: Survey) -> Result<(), 
     for package in &plan.packages {
         let how = match earlier(package, &have) {
             None => How::Remove { purge: installed::find(&have, package).is_none() },
-            Some(wanted) => match archived.iter().find(|p| same(p, &wanted)) {
-                Some(archived) => How::Archive { package: archived.clone() },
-                None => repacked(layout, &plan.id, wanted, &have).await?,
-            },
+            Some(wanted) => had(layout, &plan.id, wanted, &archived, &have).await?,
         };
         packages.push(Earlier { name: package.name.clone(), how });
     }
-    for earlier in &packages {
+    let mut removed = Vec::new();
+    for going in &plan.removes {
+        let how = had(layout, &plan.id, going.reversed(), &archived, &have).await?;
+        removed.push(Earlier { name: going.name.clone(), how });
+    }
+    for earlier in packages.iter().chain(&removed) {
         match &earlier.how {
             How::Repacked { package } => {
                 tracing::info!(
@@ -89,11 +93,26 @@ pub async fn secure(layout: &Layout, plan: &Plan, survey: Survey) -> Result<(), 
     }
     let broken = have.iter().filter(|p| p.is_broken()).map(Installed::sentence).collect();
     let replaced = replaced(layout, plan).await?;
-    let back = WayBack { packages, broken, replaced };
+    let automatic = removals::automatic(layout, &plan.removes).await?;
+    let back = WayBack { packages, removed, automatic, broken, replaced };
     let into = Repository::back(layout, &plan.id, back.changes());
     repository::verify(&into).await?;
     into.sync()?;
     plans::set_way_back(layout, &plan.id, &back)
+}
+
+/// How an earlier version can be had.
+async fn had(
+    layout: &Layout,
+    id: &PlanId,
+    wanted: PackageChange,
+    archived: &[PackageChange],
+    have: &[Installed],
+) -> Result<How, AptError> {
+    match archived.iter().find(|p| same(p, &wanted)) {
+        Some(archived) => Ok(How::Archive { package: archived.clone() }),
+        None => repacked(layout, id, wanted, have).await,
+    }
 }
 
 /// The way from the plan's version of a package to the one it replaces; its digest is not known yet.
@@ -167,7 +186,10 @@ async fn replaced(layout: &Layout, plan: &Plan) -> Result<Vec<String>, AptError>
         let names = control::names(&field).filter(|name| *name != package.name);
         replaced.extend(names.map(str::to_owned));
     }
-    let of_plan = |name: &String| plan.packages.iter().any(|p| p.name == *name && p.from.is_some());
+    let of_plan = |name: &String| {
+        plan.packages.iter().any(|p| p.name == *name && p.from.is_some())
+            || plan.removes.iter().any(|going| going.name == *name)
+    };
     Ok(replaced.into_iter().filter(of_plan).collect())
 }
 

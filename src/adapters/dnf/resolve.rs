@@ -10,6 +10,7 @@ use super::{
 };
 use crate::{
     adapters::packages::{Layout, PackageError, Resolved, Wish},
+    config::settings::Removals,
     core::{
         choice::{Candidate, KeptBack, Objection, Origins, Release, Rules},
         plan::{PackageChange, Plan},
@@ -36,6 +37,9 @@ struct Search {
 /// respected; nothing is ever removed or replaced by an older version.
 pub async fn resolve(layout: &Layout, wish: &Wish) -> Result<Resolved, PackageError> {
     program::known(layout).await?;
+    if wish.packages.removals == Removals::Allow {
+        return Err(PackageError::NoRemovals);
+    }
     // No repository says that it is one for security; its advisories do.
     let security = wish.packages.origins == Origins::Security;
     let mut wish = wish.clone();

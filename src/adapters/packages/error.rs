@@ -73,6 +73,11 @@ pub enum PackageError {
     /// Nobody would take one.
     #[error("packages.snapshot is not possible with this system's package manager")]
     NoSnapshots,
+    /// Nobody knows the way back from them.
+    #[error(
+        "packages.removals = \"allow\" is not possible with this system's package manager: remove it"
+    )]
+    NoRemovals,
     /// The plan is being applied; its stage is not to be touched.
     #[error("plan {} is being applied", .0.short())]
     Busy(PlanId),
@@ -138,6 +143,7 @@ impl PackageError {
             Self::Differs { .. } => "differs",
             Self::NoWayBack { .. } => "no-way-back",
             Self::Snapshot(_) | Self::NoSnapshots => "snapshot",
+            Self::NoRemovals => "removals",
             Self::Busy(_) => "busy",
             Self::Space { .. } | Self::Full { .. } => "space",
             Self::Io { .. } => "io",

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 
 use super::{apt::Apt, dnf::Dnf};
 use crate::{
-    config::settings::{NewDependencies, Packages, Snapshot},
+    config::settings::{NewDependencies, Packages, Removals, Snapshot},
     core::{
         canary::Ripe,
         choice::{Distribution, KeptBack, Rules},
@@ -57,6 +57,7 @@ impl Wish {
         rules.allow.clone_from(&packages.allow);
         rules.deny.clone_from(&packages.deny);
         rules.new_dependencies = packages.new_dependencies == NewDependencies::Allow;
+        rules.removals = packages.removals == Removals::Allow;
         rules.canary.clone_from(&self.canary);
         Ok(rules)
     }

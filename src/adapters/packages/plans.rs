@@ -118,7 +118,7 @@ pub fn choice(layout: &Layout, id: &PlanId) -> Result<Option<String>, PackageErr
 pub fn load(layout: &Layout, id: &PlanId) -> Result<Plan, PackageError> {
     let plan: Plan =
         read(&file(layout, id, "plan.json"))?.ok_or_else(|| PackageError::NoPlan(id.clone()))?;
-    if plan.id != *id || PlanId::of(&plan.packages) != *id {
+    if plan.id != *id || PlanId::of(&plan.packages, &plan.removes) != *id {
         let why = "plan.json does not have the digest it is named by".to_owned();
         return Err(PackageError::Damaged { id: id.clone(), why });
     }

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Layout, PackageError, plans};
 use crate::{
     config::settings::WithoutWayBack,
-    core::plan::{PackageChange, Plan, PlanId},
+    core::plan::{PackageChange, Plan, PlanId, Removal},
 };
 
 /// What leads back from a plan.
@@ -13,6 +13,12 @@ use crate::{
 pub struct WayBack {
     /// One for each package of the plan, in its order.
     pub packages: Vec<Earlier>,
+    /// One for each package that the plan removes, in its order.
+    #[serde(default)]
+    pub removed: Vec<Earlier>,
+    /// `name:arch` of those of them that had been installed for others only.
+    #[serde(default)]
+    pub automatic: Vec<String>,
     /// What was broken before the plan, one sentence a package.
     #[serde(default)]
     pub broken: Vec<String>,
@@ -60,6 +66,17 @@ pub enum How {
     },
 }
 
+impl Earlier {
+    /// The version that was there.
+    fn version(&self) -> Option<&String> {
+        match &self.how {
+            How::Remove { .. } => None,
+            How::Archive { package } | How::Repacked { package } => Some(&package.to),
+            How::Missing { version, .. } => Some(version),
+        }
+    }
+}
+
 impl WayBack {
     /// The packages there is an archive of.
     #[must_use]
@@ -68,22 +85,22 @@ impl WayBack {
             How::Archive { package } | How::Repacked { package } => Some(package.clone()),
             How::Remove { .. } | How::Missing { .. } => None,
         };
-        self.packages.iter().filter_map(change).collect()
+        self.packages.iter().chain(&self.removed).filter_map(change).collect()
     }
 
     /// Does it lead back from this plan, to the versions it has replaced?
     #[must_use]
     pub fn is_of(&self, plan: &Plan) -> bool {
-        let same = |(package, earlier): (&PackageChange, &Earlier)| {
-            let version = match &earlier.how {
-                How::Remove { .. } => None,
-                How::Archive { package } | How::Repacked { package } => Some(&package.to),
-                How::Missing { version, .. } => Some(version),
-            };
-            earlier.name == package.name && version == package.from.as_ref()
+        let changed = |(package, earlier): (&PackageChange, &Earlier)| {
+            earlier.name == package.name && earlier.version() == package.from.as_ref()
+        };
+        let removed = |(package, earlier): (&Removal, &Earlier)| {
+            earlier.name == package.name && earlier.version() == Some(&package.version)
         };
         self.packages.len() == plan.packages.len()
-            && plan.packages.iter().zip(&self.packages).all(same)
+            && self.removed.len() == plan.removes.len()
+            && plan.packages.iter().zip(&self.packages).all(changed)
+            && plan.removes.iter().zip(&self.removed).all(removed)
     }
 
     /// `web 1.0: dpkg-repack is not installed`, for each package there is no way back from.
@@ -93,7 +110,7 @@ impl WayBack {
             How::Missing { version, why } => Some(format!("{} {version}: {why}", earlier.name)),
             How::Remove { .. } | How::Archive { .. } | How::Repacked { .. } => None,
         };
-        self.packages.iter().filter_map(missing).collect()
+        self.packages.iter().chain(&self.removed).filter_map(missing).collect()
     }
 }
 

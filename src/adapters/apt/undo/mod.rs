@@ -14,7 +14,7 @@ use super::{
     installed::{self, Installed},
     locks::{self, DailyLock},
     plans::{self, Outcome},
-    repair,
+    removals, repair,
     repository::{self, Repository},
     transaction::reasons,
 };
@@ -23,7 +23,7 @@ use crate::{
         kernel,
         packages::{
             log::Log,
-            way_back::{How, WayBack},
+            way_back::{Earlier, How, WayBack},
         },
     },
     core::plan::{PackageChange, Plan, PlanId},
@@ -86,6 +86,7 @@ pub async fn go(layout: &Layout, ready: &Ready) -> Result<Outcome, AptError> {
         repair::configure(layout, &ready.log.file).await?;
     }
     mark(layout, &ready.earlier, "hold", &held).await?;
+    mark(layout, &ready.earlier, "auto", &ready.back.automatic).await?;
     let left = obstacle::left(layout, ready).await?;
     if left.is_empty() {
         return Ok(Outcome::Complete);
@@ -137,6 +138,12 @@ impl Ready {
         self.earlier.packages().iter().filter(|wanted| !installed::is_done(have, wanted)).collect()
     }
 
+    /// The packages that the plan has removed, and that are not there.
+    fn removed(&self, have: &[Installed]) -> Vec<&PackageChange> {
+        let was = |p: &&&PackageChange| self.back.removed.iter().any(|r| r.name == p.name);
+        self.open(have).iter().filter(was).copied().collect()
+    }
+
     /// The new packages that are there and go.
     fn going<'a>(&'a self, have: &'a [Installed]) -> Vec<Going<'a>> {
         let pairs = self.plan.packages.iter().zip(&self.back.packages);
@@ -163,11 +170,15 @@ fn stays(package: &PackageChange) -> bool {
 /// What cannot be had and is not as it was.
 fn wanting(plan: &Plan, back: &WayBack, have: &[Installed]) -> Vec<String> {
     let mut wanting = Vec::new();
-    for (package, earlier) in plan.packages.iter().zip(&back.packages) {
-        if let How::Missing { version, why } = &earlier.how
-            && installed::find(have, package).is_none_or(|p| p.version != *version)
+    let changed = plan.packages.iter().zip(&back.packages);
+    let changed = changed.map(|(package, earlier)| (installed::find(have, package), earlier));
+    let removed = plan.removes.iter().zip(&back.removed);
+    let removed = removed.map(|(going, earlier)| (removals::there(have, going), earlier));
+    for (now, Earlier { name, how }) in changed.chain(removed) {
+        if let How::Missing { version, why } = how
+            && now.is_none_or(|p| p.version != *version)
         {
-            wanting.push(format!("{} {version}: {why}", package.name));
+            wanting.push(format!("{name} {version}: {why}"));
         }
     }
     wanting

@@ -1,6 +1,6 @@
 //! What keeps a system from going back, and what was not gone back on.
 
-use std::{collections::BTreeSet, fs};
+use std::collections::BTreeSet;
 
 use super::{
     Ready,
@@ -12,9 +12,9 @@ use crate::{
         apt::{
             AptError, Layout, apt_get, durable,
             installed::{self, Installed},
-            repair, resolve,
+            removals, repair, resolve,
             simulation::{self, Install, Simulation},
-            sources,
+            sources, status,
         },
         packages::way_back::How,
     },
@@ -67,15 +67,8 @@ async fn who(
 /// An option that shows apt the system without holds: they are lifted only when the way back is gone.
 /// (Its own option to pass them over does nothing from apt 3.2 on.)
 fn without_holds(layout: &Layout, ready: &Ready) -> Result<String, AptError> {
-    let path = layout.at("var/lib/dpkg/status");
-    let status = fs::read(&path).map_err(AptError::io("read", &path))?;
-    let status = String::from_utf8_lossy(&status);
-    let lines = status.split_inclusive('\n').map(|line| match line.strip_prefix("Status: hold ") {
-        Some(rest) => format!("Status: install {rest}"),
-        None => line.to_owned(),
-    });
     let copy = ready.earlier.dir().join("status");
-    durable::write(&copy, &lines.collect::<String>())?;
+    durable::write(&copy, &status::without_holds(layout)?)?;
     Ok(format!("Dir::State::status={}", copy.display()))
 }
 
@@ -152,6 +145,16 @@ pub(super) async fn left(layout: &Layout, ready: &Ready) -> Result<Vec<String>, 
                 left.push(format!("{} is at {}", now.name, now.version));
             }
             _ => {}
+        }
+    }
+    for going in &ready.plan.removes {
+        match removals::there(&have, going) {
+            None => left.push(format!("{} is gone", going.name)),
+            Some(now) if now.is_broken() => left.push(now.sentence()),
+            Some(now) if now.version != going.version => {
+                left.push(format!("{} is at {}", now.name, now.version));
+            }
+            Some(_) => {}
         }
     }
     let going = ready.going(&have);

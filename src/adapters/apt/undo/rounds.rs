@@ -10,7 +10,7 @@ use crate::{
             installed::{self, Installed},
             locks::{self, FrontendLock},
             repository::{self, Repository},
-            scripts, simulation,
+            resolve, scripts, simulation,
         },
         command::Command,
     },
@@ -22,6 +22,7 @@ pub(super) fn downgrade(layout: &Layout, ready: &Ready, have: &[Installed]) -> C
     apt_get::with_stage(layout, ready.earlier.dir(), "apt-get")
         .args(["upgrade", "--allow-downgrades"])
         .args(removes(ready, have))
+        .args(ready.removed(have).into_iter().map(resolve::exact_name))
 }
 
 /// How apt is told what to remove.

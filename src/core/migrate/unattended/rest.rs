@@ -21,7 +21,7 @@ const CARRIED: [&str; 8] = [
 const MAIL: &str =
     "no mail is sent: `rebootctl status`, `rebootctl history` and the journal say what happens";
 const JOURNAL: &str = "not needed: everything is in the journal";
-const REMOVE: &str = "nothing is ever removed: run `apt autoremove` yourself now and then, for old kernels fill /boot";
+const REMOVE: &str = "what nobody needs any more is not removed: run `apt autoremove` yourself now and then, for old kernels fill /boot";
 const USERS: &str = "users who are logged in do not hold a reboot up; a shutdown inhibitor does";
 const DEVELOPMENT: &str = "a development release is updated like any other";
 
@@ -119,7 +119,7 @@ mod tests {
             "Unattended-Upgrades::MinimalSteps \"true\": not needed",
             "Unattended-Upgrade::OnlyOnACPower \"false\": the power",
             "Unattended-Upgrade::Dirs::Plugins \"/opt\": not known here",
-            "Unattended-Upgrade::Remove-Unused-Kernel-Packages \"true\" (its default): nothing is",
+            "Unattended-Upgrade::Remove-Unused-Kernel-Packages \"true\" (its default): what nobody needs",
             "DPkg::Options [\"--force-confnew\"]: the administrator's",
         ] {
             let times = left.iter().filter(|left| left.starts_with(expected)).count();
