@@ -13,6 +13,7 @@ pub mod migrate;
 pub mod neighbours;
 pub mod node;
 pub mod packages;
+pub mod scripts;
 pub mod slots;
 pub mod stale;
 pub mod state_file;

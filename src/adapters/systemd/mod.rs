@@ -5,6 +5,7 @@ pub mod files;
 pub mod jobs;
 pub mod login;
 pub mod manager;
+pub mod oneshot;
 mod proxies;
 pub mod timedate;
 pub mod transient;

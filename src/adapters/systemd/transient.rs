@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use zbus::{Connection, OwnedObjectPath, Variant};
+use zbus::{Connection, Variant};
+
+use super::proxies::ManagerProxy;
 
 /// `AF_INET`, `AF_INET6` as systemd's address properties want them.
 const FAMILIES: (i32, i32) = (2, 10);
@@ -42,32 +44,6 @@ pub enum Started {
     New,
     /// A unit of that name is there already.
     AlreadyThere,
-}
-
-/// One row of `ListUnitsByPatterns`: name, description, load, active and sub state, followed unit,
-/// object path, job id, job type, job path.
-type UnitRow =
-    (String, String, String, String, String, String, OwnedObjectPath, u32, String, OwnedObjectPath);
-
-#[zbus::proxy(
-    interface = "org.freedesktop.systemd1.Manager",
-    default_service = "org.freedesktop.systemd1",
-    default_path = "/org/freedesktop/systemd1"
-)]
-trait Manager {
-    fn start_transient_unit(
-        &self,
-        name: &str,
-        mode: &str,
-        properties: &[(&str, Variant<'_>)],
-        auxiliary: &[(&str, Vec<(&str, Variant<'_>)>)],
-    ) -> zbus::Result<OwnedObjectPath>;
-    fn list_units_by_patterns(
-        &self,
-        states: &[&str],
-        patterns: &[&str],
-    ) -> zbus::Result<Vec<UnitRow>>;
-    fn reset_failed_unit(&self, name: &str) -> zbus::Result<()>;
 }
 
 /// Starts `program arguments…` as the one-shot service `name`.
