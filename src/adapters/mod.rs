@@ -13,6 +13,7 @@ pub mod migrate;
 pub mod neighbours;
 pub mod node;
 pub mod packages;
+pub mod probe;
 pub mod scripts;
 pub mod slots;
 pub mod stale;

@@ -128,7 +128,7 @@ pub(super) fn freeze(
 }
 
 /// Complains of every key of an entry that does not exist.
-fn only_known(
+pub(super) fn only_known(
     reader: &mut Reader<'_>,
     key: &str,
     table: &DeTable<'_>,
@@ -150,7 +150,7 @@ fn only_known(
     good
 }
 
-fn needed<T>(
+pub(super) fn needed<T>(
     reader: &mut Reader<'_>,
     key: &str,
     node: &Node<'_>,
@@ -165,13 +165,14 @@ fn needed<T>(
     let help = match word {
         "start" => "add start = \"02:00\"",
         "length" => "add length = \"4h\"",
+        "name" => "add name = \"shop\"",
         _ => "write both from and to; the last date is frozen too",
     };
     reader.complain(Kind::MissingKey, &path, node, "is missing", help.to_owned());
     None
 }
 
-fn optional<T>(
+pub(super) fn optional<T>(
     reader: &mut Reader<'_>,
     key: &str,
     table: &DeTable<'_>,

@@ -12,7 +12,7 @@ use super::{
     error::{ConfigError, Kind},
     keys::{Fragment, known_keys},
     origin::{Lines, Located, Origin, Place},
-    suggest,
+    probes, suggest,
     zones::Zones,
 };
 
@@ -66,6 +66,8 @@ fn walk(reader: &mut Reader<'_>, fragment: &mut Fragment, table: &DeTable<'_>, p
             fragment.windows = reader.list(&path, node, entries::window);
         } else if path == "freeze" {
             fragment.freezes = reader.list(&path, node, entries::freeze);
+        } else if path == "probe" {
+            fragment.probes = reader.list(&path, node, probes::probe);
         } else if fragment.set(reader, &path, node) {
         } else if !is_section(&path) {
             reader.unknown(name, &path, suggest::key(&path, known_keys()));

@@ -10,6 +10,7 @@ use super::{
     entries::{FreezeEntry, WindowEntry},
     fragment::{Node, Reader},
     origin::{Located, Origin},
+    probes::ProbeEntry,
     settings::{
         ApplyMode, NewDependencies, OnFailure, OnOverdue, Phased, Removals, Snapshot, Strategy,
         WithoutWayBack,
@@ -34,6 +35,7 @@ macro_rules! keys {
             $($field: Option<Located<$type>>,)*
             pub(super) windows: Option<Located<Vec<WindowEntry>>>,
             pub(super) freezes: Option<Located<Vec<FreezeEntry>>>,
+            pub(super) probes: Option<Located<Vec<ProbeEntry>>>,
         }
 
         /// What all layers add up to.
@@ -41,6 +43,7 @@ macro_rules! keys {
             $(pub(super) $field: Located<$type>,)*
             pub(super) windows: Located<Vec<WindowEntry>>,
             pub(super) freezes: Located<Vec<FreezeEntry>>,
+            pub(super) probes: Located<Vec<ProbeEntry>>,
         }
 
         const PATHS: &[&str] = &[$($path),*];
@@ -69,6 +72,7 @@ macro_rules! keys {
                     $($field: Located::built_in($default),)*
                     windows: Located::built_in(Vec::new()),
                     freezes: Located::built_in(Vec::new()),
+                    probes: Located::built_in(Vec::new()),
                 }
             }
 
@@ -77,6 +81,7 @@ macro_rules! keys {
                 $(replace(&mut self.$field, stronger.$field);)*
                 replace(&mut self.windows, stronger.windows);
                 replace(&mut self.freezes, stronger.freezes);
+                replace(&mut self.probes, stronger.probes);
             }
 
             fn plain_keys(&self) -> Vec<Effective> {
@@ -119,6 +124,8 @@ keys! {
     "verify.grace", verify_grace: Duration = secs(60), between(Duration::ZERO, HOUR);
     "verify.settle", verify_settle: Duration = secs(30), between(Duration::ZERO, HOUR);
     "verify.timeout", verify_timeout: Duration = secs(10 * 60), between(secs(1), DAY);
+    "verify.check_timeout", verify_check_timeout: Duration = secs(30), between(secs(1), secs(120));
+    "verify.foreign_checks", verify_foreign_checks: bool = true, value::flag;
     "schedule.spread", schedule_spread: Duration = Duration::ZERO, between(Duration::ZERO, 7 * DAY);
     "schedule.min_remaining", schedule_min_remaining: Duration = secs(15 * 60),
         between(Duration::ZERO, 7 * DAY);
@@ -144,10 +151,11 @@ keys! {
     "workloads.ignore", workloads_ignore: Vec<String> = Vec::new(), texts(value::pattern);
 }
 
-/// Every key there is, in the order of the manual. Those of the lists begin with `window.` and
-/// `freeze.`.
+/// Every key there is, in the order of the manual. Those of the lists begin with `window.`, `freeze.`
+/// and `probe.`.
 pub fn known_keys() -> impl Iterator<Item = &'static str> {
-    PATHS.iter().chain(WindowEntry::KEYS).chain(FreezeEntry::KEYS).copied()
+    let lists = [WindowEntry::KEYS, FreezeEntry::KEYS, ProbeEntry::KEYS];
+    PATHS.iter().chain(lists.into_iter().flatten()).copied()
 }
 
 /// A key with the value the program goes by.
@@ -182,6 +190,12 @@ impl Merged {
         }
         if self.freezes.value.is_empty() {
             keys.push(none("freeze", &self.freezes.origin));
+        }
+        for (index, probe) in self.probes.value.iter().enumerate() {
+            keys.extend(probe.effective(&format!("probe[{index}]")));
+        }
+        if self.probes.value.is_empty() {
+            keys.push(none("probe", &self.probes.origin));
         }
         keys
     }

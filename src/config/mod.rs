@@ -16,6 +16,7 @@ pub mod hub;
 mod keys;
 mod layers;
 mod origin;
+pub mod probes;
 pub mod settings;
 mod suggest;
 mod validate;

@@ -4,6 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use sha2::{Digest as _, Sha256};
 
+use super::probes::Probe;
 use crate::core::choice::Origins;
 use crate::core::plan::hex;
 use crate::core::slots::MEMBERS_GROUP;
@@ -58,6 +59,8 @@ pub struct Settings {
     pub reboot: Reboot,
     /// `[verify]`
     pub verify: Verify,
+    /// `[[probe]]`
+    pub probes: Vec<Probe>,
     /// `[schedule]`, `[[window]]`, `[[freeze]]`
     pub schedule: Schedule,
     /// `[packages]`
@@ -206,6 +209,10 @@ pub struct Verify {
     pub settle: Duration,
     /// `timeout`: not healthy after this long = the update failed (default 10m; more than settle).
     pub timeout: Duration,
+    /// `check_timeout`: a program of `health.d` that takes longer has failed (default 30s).
+    pub check_timeout: Duration,
+    /// `foreign_checks`: whether the checks of greenboot and health-checker are made (default yes).
+    pub foreign_checks: bool,
 }
 
 /// `[packages]`

@@ -8,6 +8,7 @@ use super::{
     error::{ConfigError, Kind},
     keys::Merged,
     origin::{Located, Place},
+    probes::ProbeEntry,
     settings::{
         Canary, Check, Drain, Etcd, FleetLock, Lock, Packages, Reboot, Services, Settings,
         Strategy, Verify, Workloads,
@@ -45,6 +46,7 @@ pub(super) fn check(merged: &Merged, files: &[&Path]) -> Vec<ConfigError> {
     errors.extend(etcd_access(merged));
     errors.extend(fleet_lock(merged));
     errors.extend(canary(merged));
+    errors.extend(probes(&merged.probes.value));
     errors
 }
 
@@ -110,6 +112,20 @@ fn canary(merged: &Merged) -> Vec<ConfigError> {
         errors.extend(lone(follow, "is a group this node is in", help));
     }
     errors
+}
+
+/// Each probe has a name of its own: it is told apart by it, also from one boot to the next.
+fn probes(probes: &[ProbeEntry]) -> Vec<ConfigError> {
+    let taken = |(index, probe): &(usize, &ProbeEntry)| {
+        probes[..*index].iter().any(|other| other.name.value == probe.name.value)
+    };
+    let twice = probes.iter().enumerate().filter(taken);
+    let error = |(index, probe): (usize, &ProbeEntry)| {
+        let key = format!("probe[{index}].name");
+        let problem = format!("{:?} is the name of another probe, too", probe.name.value);
+        lone((&key, probe.name.origin.place()), &problem, "give each a name of its own")
+    };
+    twice.filter_map(error).collect()
 }
 
 /// Keys of which one is set without the other.
@@ -222,7 +238,10 @@ impl Merged {
                 grace: self.verify_grace.value,
                 settle: self.verify_settle.value,
                 timeout: self.verify_timeout.value,
+                check_timeout: self.verify_check_timeout.value,
+                foreign_checks: self.verify_foreign_checks.value,
             },
+            probes: self.probes.value.into_iter().map(ProbeEntry::into_probe).collect(),
             schedule: Schedule {
                 windows: self.windows.value.into_iter().map(WindowEntry::into_window).collect(),
                 freezes: self.freezes.value.into_iter().map(FreezeEntry::into_freeze).collect(),

@@ -363,6 +363,15 @@ fn endpoint(text: &str) -> Result<(), Complaint> {
     Ok(())
 }
 
+/// `HOST:PORT`
+pub(super) fn is_address(text: &str) -> bool {
+    let parts = text.rsplit_once(':').filter(|(_, port)| !port.contains(']'));
+    parts.is_some_and(|(host, port)| {
+        let digits = port.bytes().all(|byte| byte.is_ascii_digit());
+        digits && port.parse().is_ok_and(|port: u16| port > 0) && is_host(host)
+    })
+}
+
 fn is_host(host: &str) -> bool {
     if let Some(inner) = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
         return inner.parse::<Ipv6Addr>().is_ok();

@@ -8,6 +8,7 @@
 
 pub mod canary;
 pub mod change;
+pub mod check;
 pub mod choice;
 pub mod doctor;
 pub mod effect;

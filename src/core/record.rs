@@ -24,6 +24,9 @@ pub struct Record {
     pub failing: Vec<String>,
     /// Containers that ran, in the order they were started in.
     pub containers: Vec<RecordedContainer>,
+    /// Checks of the admin's own that failed already, by name.
+    #[serde(default)]
+    pub checks: Vec<String>,
 }
 
 /// A unit that was active.
@@ -180,6 +183,7 @@ impl Record {
             units: units.values().filter(|u| u.ought_to_run()).map(RecordedUnit::of).collect(),
             failing: units.values().filter(|u| u.failing()).map(|u| u.name.clone()).collect(),
             containers: running.into_iter().map(RecordedContainer::of).collect(),
+            checks: Vec::new(),
         }
     }
 

@@ -39,6 +39,8 @@ use crate::{
     observe::logging::chain,
 };
 
+/// Deadline of a look at the node's health: the admin's checks take five minutes at most.
+const HEALTH: Duration = Duration::from_secs(600);
 /// Deadline of the quick verbs.
 const QUICK: Duration = Duration::from_secs(120);
 /// Deadline of verifying a stage and asking for a reboot (a whole point release on a slow disk).
@@ -350,7 +352,7 @@ async fn still_held(context: &Context) -> Result<(), String> {
 }
 
 async fn record(context: Context) -> Answer {
-    within(QUICK, context.executor().await?.record()).await?;
+    within(HEALTH, context.executor().await?.record()).await?;
     Ok(Outcome::Recorded)
 }
 
@@ -439,7 +441,7 @@ async fn restart_stale(
 async fn verify(context: Context, plan: Option<PlanId>, failed: bool) -> Answer {
     let plan = plan.as_ref().map_or("", PlanId::as_str);
     let report: HealthReport =
-        parse(&within(QUICK, context.executor().await?.verify(plan, failed)).await?)?;
+        parse(&within(HEALTH, context.executor().await?.verify(plan, failed)).await?)?;
     Ok(Outcome::Verified(report))
 }
 

@@ -36,6 +36,8 @@ pub mod stale;
 pub mod undo;
 pub mod verify;
 
+mod checks;
+mod foreign_checks;
 mod look;
 
 /// Where the executor keeps its files on an installed system (root, 0755).
@@ -60,6 +62,8 @@ pub struct Context {
     pub restarted: PathBuf,
     /// What [`verify`] saw last, as long as this process lives.
     seen: Mutex<Option<Restarts>>,
+    /// Held while the admin's checks run.
+    checking: tokio::sync::Mutex<()>,
 }
 
 impl Context {
@@ -75,6 +79,7 @@ impl Context {
             services: Settings::default().services,
             restarted: state.join("restarted.json"),
             seen: Mutex::default(),
+            checking: tokio::sync::Mutex::default(),
         }
     }
 
@@ -140,4 +145,7 @@ pub enum WorkloadError {
     /// The record's file.
     #[error(transparent)]
     Record(#[from] StateFileError),
+    /// Checks of the admin's own cannot be made: without them nothing is begun.
+    #[error("{0}")]
+    Checks(String),
 }

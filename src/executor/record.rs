@@ -1,11 +1,14 @@
 //! `Record`: write down what is running, before it is disturbed.
 
-use tracing::info;
+use tracing::{info, warn};
 
-use super::{Context, WorkloadError, stale};
+use super::{Context, WorkloadError, checks, stale};
 use crate::{
     adapters::{clock, containers, state_file, systemd::boot},
-    core::record::{Record, SCHEMA},
+    core::{
+        check,
+        record::{Record, SCHEMA},
+    },
 };
 
 /// Writes the record durably; it replaces the last one. Nothing is written unless everything could
@@ -14,7 +17,9 @@ pub async fn record(context: &Context) -> Result<(), WorkloadError> {
     // Units first: looking at Podman's containers starts its socket.
     let units = context.systemd.workloads().await?;
     let containers = containers::running(&context.systemd).await?;
-    let record = Record::of(boot::boot_id()?, clock::wall(), &units, &containers);
+    let checks = failing_checks(context).await?;
+    let record =
+        Record { checks, ..Record::of(boot::boot_id()?, clock::wall(), &units, &containers) };
     // A cycle begins: what an earlier one has restarted may be restarted again.
     stale::forget(context)?;
     state_file::write(&context.record, &record)?;
@@ -22,9 +27,21 @@ pub async fn record(context: &Context) -> Result<(), WorkloadError> {
         units = record.units.len(),
         containers = record.containers.len(),
         failing = record.failing.len(),
+        failing_checks = record.checks.len(),
         "recorded what is running"
     );
     Ok(())
+}
+
+/// The names of the admin's checks that fail before anything is done.
+async fn failing_checks(context: &Context) -> Result<Vec<String>, WorkloadError> {
+    let findings = checks::look(context).await;
+    let failing =
+        check::beforehand(&findings).map_err(|unable| WorkloadError::Checks(unable.join("; ")))?;
+    for (_, sentence) in &failing {
+        warn!("{sentence}; as it fails before the update, it is not held against it");
+    }
+    Ok(failing.into_iter().map(|(name, _)| name.to_owned()).collect())
 }
 
 /// The record, without what is to be ignored; `None` when there is none.

@@ -2,27 +2,33 @@
 
 use tracing::warn;
 
-use super::{Context, WorkloadError, look::look, record};
+use super::{Context, WorkloadError, checks, look::look, record};
 use crate::core::{
+    check,
     health::HealthReport,
     record::{Unit, ignored},
     standing::{Containers, Restarts, restarted},
 };
 
 /// Compares the node with the record. Without a record nobody can tell a new failure from an old
-/// one: then only what restarts over and over between two calls is seen.
+/// one: then only what restarts over and over between two calls is seen, and what the admin's checks say.
 pub async fn verify(context: &Context) -> Result<HealthReport, WorkloadError> {
     let Some(record) = record::load(context)? else {
-        warn!("there is no record: looked for services that keep restarting, and for nothing else");
-        let failing = unstable(context, &Containers::new(), &[]).await?;
+        warn!(
+            "there is no record: looked for services that keep restarting, and made the admin's checks"
+        );
+        let mut failing = unstable(context, &Containers::new(), &[]).await?;
+        failing.extend(check::failing(&checks::look(context).await, &[]));
         return Ok(HealthReport { failing });
     };
     let seen = look(context, &record).await?;
     let mut failing = seen.observed.failing(&record);
+    let checks = check::failing(&checks::look(context).await, &record.checks);
     // Units that fail now have their sentence, or are excused.
     let mut known = record.failing;
     known.extend(seen.observed.units.into_values().filter(Unit::failing).map(|unit| unit.name));
     failing.extend(unstable(context, &seen.observed.containers, &known).await?);
+    failing.extend(checks);
     Ok(HealthReport { failing })
 }
 

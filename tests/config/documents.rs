@@ -28,7 +28,7 @@ fn the_shipped_file_says_what_is_built_in() {
     assert_eq!(built_in.settings, Settings::default());
     for (shipped, built_in) in shipped.keys.iter().zip(&built_in.keys) {
         assert_eq!((&shipped.key, &shipped.value), (&built_in.key, &built_in.value));
-        let list = ["window", "freeze"].contains(&shipped.key.as_str());
+        let list = ["window", "freeze", "probe"].contains(&shipped.key.as_str());
         assert_eq!(shipped.origin.place().is_none(), list, "{} is not there", shipped.key);
     }
 }
@@ -46,6 +46,7 @@ fn the_examples_in_the_shipped_file_are_good() {
     let loaded = config::load_file(&machine.path("example.toml")).unwrap();
     assert_eq!(loaded.settings.schedule.windows.len(), 1);
     assert_eq!(loaded.settings.schedule.freezes.len(), 1);
+    assert_eq!(loaded.settings.probes.len(), 3);
 }
 
 #[test]
@@ -88,8 +89,9 @@ fn the_manual_has_the_layers_in_their_order() {
 
 #[test]
 fn every_example_in_the_manuals_is_good() {
-    for manual in ["docs/configuration.md", "docs/etcd.md", "docs/lock.md", "docs/schedules.md"] {
-        let text = read(manual);
+    let manuals = ["configuration", "etcd", "health", "lock", "schedules"];
+    for manual in manuals.map(|name| format!("docs/{name}.md")) {
+        let text = read(&manual);
         let examples: Vec<&str> =
             text.split("```toml\n").skip(1).map(|rest| rest.split_once("```").unwrap().0).collect();
         assert!(!examples.is_empty(), "{manual}");

@@ -32,7 +32,7 @@ fn unknown_keys_are_refused_with_the_key_that_was_meant() {
         ),
         (
             "timeout = \"5m\"",
-            "1:1: timeout: unknown key; did you mean \"etcd.timeout\", \"fleet_lock.timeout\", \"reboot.timeout\" or \"verify.timeout\"?",
+            "1:1: timeout: unknown key; did you mean \"etcd.timeout\", \"fleet_lock.timeout\", \"reboot.timeout\", \"verify.timeout\" or \"probe.timeout\"?",
         ),
         (
             "[lock]\nstrategy = \"off\"",
@@ -514,4 +514,61 @@ fn a_fleet_lock_needs_a_server_and_one_group() {
     }
     let token = told("[fleet_lock]\ntoken_file = \"token\"");
     assert!(token.contains("\"token\" is not an absolute path"), "{token}");
+}
+
+#[test]
+fn a_probe_that_asks_nothing_or_too_much_is_refused() {
+    let probe = |rest: &str| format!("[[probe]]\nname = \"a\"\n{rest}");
+    let one = "1:1: probe[0]: does not ask exactly one thing; write one of http, tcp and command";
+    check(&[
+        (&probe(""), one),
+        (&probe("tcp = \"a:1\"\nhttp = \"http://a\""), one),
+        ("[[probe]]\ntcp = \"a:1\"", "1:1: probe[0].name: is missing; add name = \"shop\""),
+        (
+            "[[probe]]\nname = \"a b\"\ntcp = \"a:1\"",
+            "2:8: probe[0].name: \"a b\" cannot be the name of a probe; at most 64 letters, digits, \
+             \".\", \"_\" and \"-\"",
+        ),
+        (&probe("htp = \"http://a\""), "3:1: probe[0].htp: unknown key; did you mean \"http\"?"),
+        (
+            &probe("http = \"ftp://a/\""),
+            "3:8: probe[0].http: \"ftp://a/\" is not a URL of HTTP; write such as \
+             \"http://127.0.0.1:8080/healthz\"",
+        ),
+        (
+            &probe("tcp = \"192.0.2.1\""),
+            "3:7: probe[0].tcp: \"192.0.2.1\" is not an address; write HOST:PORT, such as \
+             \"127.0.0.1:5432\" or \"[::1]:5432\"",
+        ),
+        (
+            &probe("command = [\"check\"]"),
+            "3:11: probe[0].command: names no program by its whole path; write the program's whole \
+             path first: [\"/usr/local/bin/check-db\", \"--fast\"]",
+        ),
+        (
+            &probe("http = \"http://a\"\nstatus = \"399-200\""),
+            "4:10: probe[0].status: \"399-200\" is no status of HTTP; write a status such as 204, or \
+             a range such as \"200-399\"",
+        ),
+        (
+            &probe("http = \"http://a\"\nstatus = 99"),
+            "4:10: probe[0].status: 99 is out of range; 100 to 599",
+        ),
+        (
+            &probe("tcp = \"a:1\"\nstatus = 200"),
+            "1:1: probe[0].status: is of no use without http; leave it out",
+        ),
+        (
+            &probe("http = \"http://a\"\nca_file = \"/a\""),
+            "1:1: probe[0].ca_file: is of no use without https; write https:// there, or leave it out",
+        ),
+        (
+            &probe("tcp = \"a:1\"\ntimeout = \"3m\""),
+            "4:11: probe[0].timeout: \"3m\" is too long; at most \"2m\"",
+        ),
+        (
+            &format!("{}{}", probe("tcp = \"a:1\"\n"), probe("tcp = \"a:2\"\n")),
+            "5:8: probe[1].name: \"a\" is the name of another probe, too; give each a name of its own",
+        ),
+    ]);
 }

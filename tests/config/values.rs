@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::civil::{Weekday, date, time};
 use lockkeeper::config::{
     self, Loaded, Origin, duration,
+    probes::{Probe, Target},
     settings::{
         ApplyMode, NewDependencies, OnFailure, Phased, Removals, Snapshot, Strategy, WithoutWayBack,
     },
@@ -41,7 +42,7 @@ fn every_key_arrives_where_it_belongs() {
          lock = { group = \"web.a-1\", settle = \"4s\" }\n\
          drain.wait = \"6s\"\n\
          reboot.timeout = \"7m\"\n\
-         verify = { grace = \"8s\", settle = \"9s\", timeout = \"10s\" }\n\
+         verify = { grace = \"8s\", settle = \"9s\", timeout = \"10s\", check_timeout = \"15s\", foreign_checks = false }\n\
          schedule = { spread = \"11m\", min_remaining = \"12m\" }\n\
          packages = { apply = \"offline\", on_failure = \"stay\", without_way_back = \"refuse\", lock_wait = \"13m\", \
          origins = [\"o=Docker,a=${codename}\"], allow = [\"lib*\"], deny = [\"libx\"], \
@@ -73,6 +74,8 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(settings.verify.grace, secs(8));
     assert_eq!(settings.verify.settle, secs(9));
     assert_eq!(settings.verify.timeout, secs(10));
+    assert_eq!(settings.verify.check_timeout, secs(15));
+    assert!(!settings.verify.foreign_checks);
     assert_eq!(settings.schedule.spread, secs(11 * 60));
     assert_eq!(settings.schedule.min_remaining, secs(12 * 60));
     let patterns = vec!["o=Docker,a=${codename}".to_owned()];
@@ -271,4 +274,41 @@ proptest! {
             prop_assert_eq!(duration::parse(&duration::format(duration)), Ok(duration));
         }
     }
+}
+
+#[test]
+fn a_probe_asks_one_thing_and_has_quiet_defaults() {
+    let probes = with(
+        "[[probe]]\nname = \"shop\"\nhttp = \"https://[::1]:8443/healthz?full=1\"\nstatus = \"200-399\"\n\
+         ca_file = \"/etc/ssl/shop.pem\"\ntimeout = \"1s\"\n\
+         [[probe]]\nname = \"plain\"\nhttp = \"http://127.0.0.1:8080/\"\n\
+         [[probe]]\nname = \"exact\"\nhttp = \"http://127.0.0.1\"\nstatus = 401\n\
+         [[probe]]\nname = \"db-1\"\ntcp = \"db.example.com:5432\"\n\
+         [[probe]]\nname = \"queue\"\ncommand = [\"/usr/local/bin/check\", \"--fast\", \"\"]\n",
+    )
+    .settings
+    .probes;
+    let http = |url: &str, status, ca_file: Option<&str>| Target::Http {
+        url: url.to_owned(),
+        status,
+        ca_file: ca_file.map(Into::into),
+    };
+    let argv = ["/usr/local/bin/check", "--fast", ""].map(str::to_owned).to_vec();
+    let expected = [
+        (
+            "shop",
+            http("https://[::1]:8443/healthz?full=1", 200..=399, Some("/etc/ssl/shop.pem")),
+            1,
+        ),
+        ("plain", http("http://127.0.0.1:8080/", 200..=299, None), 5),
+        ("exact", http("http://127.0.0.1", 401..=401, None), 5),
+        ("db-1", Target::Tcp("db.example.com:5432".to_owned()), 5),
+        ("queue", Target::Command(argv), 5),
+    ];
+    let expected = expected.map(|(name, target, timeout)| Probe {
+        name: name.to_owned(),
+        target,
+        timeout: Duration::from_secs(timeout),
+    });
+    assert_eq!(probes, expected);
 }

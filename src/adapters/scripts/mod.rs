@@ -19,7 +19,7 @@ mod tail;
 mod trust;
 
 pub use folders::{Found, find};
-pub use trust::trusted;
+pub use trust::{trusted, trusted_file};
 
 /// The environment of each, whatever ours is.
 const ENVIRONMENT: [&str; 3] = [

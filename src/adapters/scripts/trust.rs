@@ -13,20 +13,22 @@ const MOST_LINKS: u32 = 40;
 /// Others may write.
 const WRITABLE: u32 = 0o022;
 
-/// The program that `path`, below `root`, leads to, if it is a file that can be executed and nobody but
-/// its owner can have a say in what is executed: the file, each folder on the way to it and each link
-/// belong to root (or to who we are), and are not writable for others. Otherwise: why not.
+/// The program that `path`, below `root`, leads to, if it can be executed and nobody else has a say in
+/// what is executed, as with [`trusted_file`]. Otherwise: why not.
 pub fn trusted(root: &Path, path: &Path) -> Result<PathBuf, String> {
-    let program = walk(root, path)?;
-    let found = look(&program)?;
-    let what = program.display();
-    if !found.is_file() {
-        return Err(format!("{what} is not a file"));
-    }
-    if found.permissions().mode() & 0o111 == 0 {
-        return Err(format!("{what} is not executable"));
+    let program = trusted_file(root, path)?;
+    if look(&program)?.permissions().mode() & 0o111 == 0 {
+        return Err(format!("{} is not executable", program.display()));
     }
     Ok(program)
+}
+
+/// The file that `path`, below `root`, leads to, if nobody else can change it or put another in its
+/// place: the file, each folder on the way to it and each link belong to root (or to who we are), and are
+/// not writable for others. Otherwise: why not.
+pub fn trusted_file(root: &Path, path: &Path) -> Result<PathBuf, String> {
+    let file = walk(root, path)?;
+    if look(&file)?.is_file() { Ok(file) } else { Err(format!("{} is not a file", file.display())) }
 }
 
 /// Follows `path`, looking at everything on the way. The answer has no link in it.
