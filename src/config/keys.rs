@@ -120,6 +120,9 @@ keys! {
     "fleet_lock.interval", fleet_lock_interval: Duration = secs(30), between(secs(1), secs(600));
     "fleet_lock.timeout", fleet_lock_timeout: Duration = secs(60), between(secs(1), secs(1800));
     "drain.wait", drain_wait: Duration = secs(5), between(Duration::ZERO, HOUR);
+    "hooks.timeout", hooks_timeout: Duration = secs(5 * 60), between(secs(1), DAY);
+    "hooks.timeouts", hooks_timeouts: Vec<String> = Vec::new(), texts(value::hook_timeout);
+    "hooks.advisory", hooks_advisory: Vec<String> = Vec::new(), texts(value::hook);
     "reboot.timeout", reboot_timeout: Duration = secs(10 * 60), between(secs(10), DAY);
     "verify.grace", verify_grace: Duration = secs(60), between(Duration::ZERO, HOUR);
     "verify.settle", verify_settle: Duration = secs(30), between(Duration::ZERO, HOUR);

@@ -7,6 +7,7 @@ use sha2::{Digest as _, Sha256};
 use super::probes::Probe;
 use crate::core::choice::Origins;
 use crate::core::plan::hex;
+use crate::core::record::{ignored, matches};
 use crate::core::slots::MEMBERS_GROUP;
 use crate::core::stale::Mode;
 use crate::core::window::Schedule;
@@ -55,6 +56,8 @@ pub struct Settings {
     pub fleet_lock: FleetLock,
     /// `[drain]`
     pub drain: Drain,
+    /// `[hooks]`
+    pub hooks: Hooks,
     /// `[reboot]`
     pub reboot: Reboot,
     /// `[verify]`
@@ -189,6 +192,32 @@ pub struct FleetLock {
 pub struct Drain {
     /// `wait`: time between publishing "draining" and the first disruption (default 5s).
     pub wait: Duration,
+}
+
+/// `[hooks]`: the admin's own programs, at fixed points of the cycle.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hooks {
+    /// `timeout`: a hook is ended after this long, and has failed (default 5m).
+    pub timeout: Duration,
+    /// `timeouts`: other limits than that, by `POINT/NAME` (glob `*`); the first that fits counts.
+    pub timeouts: Vec<(String, Duration)>,
+    /// `advisory`: hooks, by `POINT/NAME` (glob `*`), whose failures change nothing.
+    pub advisory: Vec<String>,
+}
+
+impl Hooks {
+    /// How long a hook (`pre-apply/10-pool`) may take.
+    #[must_use]
+    pub fn limit(&self, hook: &str) -> Duration {
+        let own = self.timeouts.iter().find(|(glob, _)| matches(glob, hook));
+        own.map_or(self.timeout, |(_, limit)| *limit)
+    }
+
+    /// Whether a hook's failure changes nothing.
+    #[must_use]
+    pub fn is_advisory(&self, hook: &str) -> bool {
+        ignored(&self.advisory, hook)
+    }
 }
 
 /// `[reboot]`

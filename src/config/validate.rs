@@ -10,10 +10,10 @@ use super::{
     origin::{Located, Place},
     probes::ProbeEntry,
     settings::{
-        Canary, Check, Drain, Etcd, FleetLock, Lock, Packages, Reboot, Services, Settings,
+        Canary, Check, Drain, Etcd, FleetLock, Hooks, Lock, Packages, Reboot, Services, Settings,
         Strategy, Verify, Workloads,
     },
-    value,
+    value::{self, limit_of},
 };
 use crate::core::window::Schedule;
 
@@ -233,6 +233,11 @@ impl Merged {
                 timeout: self.fleet_lock_timeout.value,
             },
             drain: Drain { wait: self.drain_wait.value },
+            hooks: Hooks {
+                timeout: self.hooks_timeout.value,
+                timeouts: self.hooks_timeouts.value.iter().filter_map(|t| limit_of(t)).collect(),
+                advisory: self.hooks_advisory.value,
+            },
             reboot: Reboot { timeout: self.reboot_timeout.value },
             verify: Verify {
                 grace: self.verify_grace.value,

@@ -21,6 +21,7 @@ use super::{
     suggest,
 };
 use crate::core::choice::{Origins, Pattern};
+use crate::core::hook::Point;
 use crate::core::slots::{MOST_GROUPS, is_group_name};
 use crate::core::stale::Mode;
 
@@ -435,6 +436,44 @@ pub(super) fn unit_pattern(text: &str) -> Result<(), Complaint> {
     }
     let help = format!("write it with its kind, such as \"{text}.service\"");
     Err((format!("{text:?} is not a unit's whole name"), Some(help)))
+}
+
+/// One of `hooks.advisory`: `POINT/NAME`, `*` for anything.
+pub(super) fn hook(text: &str) -> Result<(), Complaint> {
+    let complain = |problem: String, help: String| Err((problem, Some(help)));
+    let points = || Point::ALL.into_iter().map(Point::word).chain(["*"]);
+    let Some((point, name)) = text.split_once('/') else {
+        let help = "write its point and its name, such as \"pre-apply/10-pool\"".to_owned();
+        return complain(format!("{text:?} does not name a hook"), help);
+    };
+    if !points().any(|known| known == point) {
+        let help = format!("the points are {}", suggest::listed(points()));
+        return complain(format!("unknown point {point:?} of {text:?}"), help);
+    }
+    if name.is_empty() || name.contains(|c: char| !c.is_ascii_alphanumeric() && !"._-*".contains(c))
+    {
+        let help = "write the name of its file; \"*\" stands for anything".to_owned();
+        return complain(format!("{text:?} does not name a hook"), help);
+    }
+    Ok(())
+}
+
+/// One of `hooks.timeouts`: `POINT/NAME=DURATION`.
+pub(super) fn hook_timeout(text: &str) -> Result<(), Complaint> {
+    const LONGEST: Duration = Duration::from_secs(24 * 3600);
+    let help =
+        || Some("write \"pre-apply/10-pool=20m\"; at least \"1s\", at most \"1d\"".to_owned());
+    hook(text.split_once('=').map_or(text, |(name, _)| name))?;
+    match limit_of(text) {
+        Some((_, limit)) if limit >= Duration::from_secs(1) && limit <= LONGEST => Ok(()),
+        Some(_) | None => Err((format!("{text:?} is not a hook with its limit"), help())),
+    }
+}
+
+/// A hook and its limit.
+pub(super) fn limit_of(text: &str) -> Option<(String, Duration)> {
+    let (name, limit) = text.split_once('=')?;
+    Some((name.to_owned(), duration::parse(limit.trim()).ok()?))
 }
 
 /// The days of the week, Monday first, as they are written.

@@ -17,7 +17,7 @@ pub enum Effect {
     Check,
     /// Download and verify a plan.
     Stage(PlanId),
-    /// Look for what forbids a disturbance now: inhibitors, etcd's quorum.
+    /// Look for what forbids a disturbance now: inhibitors, etcd's quorum, hooks.
     Probe,
     /// Queue for a slot and wait for the turn. Runs until granted, or until `LeaveQueue` replaces it.
     AcquireSlot {
@@ -28,7 +28,7 @@ pub enum Effect {
     },
     /// Take the ticket back; tells whether a slot turns out to be held.
     LeaveQueue,
-    /// Publish "draining", then wait as configured.
+    /// Publish "draining", wait as configured, run the hooks that drain the node.
     Drain,
     /// Write down what is running.
     Record,
@@ -38,7 +38,7 @@ pub enum Effect {
     Undo(PlanId),
     /// Is a reboot needed?
     ReadEvidence,
-    /// Reboot, if this boot is still the running one.
+    /// Run the hooks for it, and reboot, if this boot is still the running one.
     Reboot(BootId),
     /// The same, into a boot that installs exactly what was staged and then reboots.
     ApplyAtBoot {
@@ -55,6 +55,8 @@ pub enum Effect {
     Verify(Option<PlanId>),
     /// The node is good: forget stage and record.
     Confirm(Option<PlanId>),
+    /// Run the hooks that put the node back into service, if it was drained.
+    Undrain,
     /// Publish "in service" and give the slot back.
     Release,
     /// Stop the group.
@@ -82,6 +84,7 @@ impl Effect {
             Self::Restore => "restore",
             Self::Verify(_) => "verify",
             Self::Confirm(_) => "confirm",
+            Self::Undrain => "undrain",
             Self::Release => "release",
             Self::Halt(_) => "halt",
         }

@@ -100,10 +100,14 @@ pub enum Outcome {
     Verified(HealthReport),
     /// `Confirm` is done.
     Confirmed,
+    /// `Undrain` is done: the node is in service again.
+    Undrained,
     /// `Release` is done: no slot is held.
     Released,
     /// `Halt` is published.
     Halted,
+    /// `Probe`, `Drain`, `Reboot`, `ApplyAtBoot`: a hook that has a say said no. Nothing was disturbed.
+    HookFailed(String),
     /// The effect could not be done, or its result is not known.
     Failed(String),
 }
@@ -132,8 +136,10 @@ impl Outcome {
             Self::Restored(_) => "restored",
             Self::Verified(_) => "verified",
             Self::Confirmed => "confirmed",
+            Self::Undrained => "undrained",
             Self::Released => "released",
             Self::Halted => "halted",
+            Self::HookFailed(_) => "hook-failed",
             Self::Failed(_) => "failed",
         }
     }

@@ -79,6 +79,9 @@ fn verdict(state: &State, policy: &Policy, now: Now) -> Verdict {
         Phase::Confirming { .. } => {
             doing("confirming", "making the new state the good one".to_owned())
         }
+        Phase::Returning { .. } => {
+            doing("returning", "putting the node back into service".to_owned())
+        }
         Phase::Undoing { reason, .. } => {
             doing("undoing", format!("going back to the packages from before: {reason}"))
         }

@@ -90,7 +90,7 @@ pub fn only_boot_id_proves_reboot(before: &State, after: &State) -> Check {
         Phase::Rebooting { .. } | Phase::Failed { .. } => true,
         Phase::Restoring { .. } => !same_boot || *requests <= 1,
         Phase::Applying { job, .. } => !same_boot && job.at_boot,
-        Phase::Releasing { job, ended: Ended::GaveBack } => *requests <= 1 && job.at_boot,
+        Phase::Returning { job, ended: Ended::GaveBack } => *requests <= 1 && job.at_boot,
         _ => false,
     };
     if !ok {
@@ -125,7 +125,8 @@ pub fn disturbs_only_while_holding(step: &Step) -> Check {
         | Effect::Reboot(_)
         | Effect::ApplyAtBoot { .. }
         | Effect::Finish(_)
-        | Effect::Restore => true,
+        | Effect::Restore
+        | Effect::Undrain => true,
         Effect::Check
         | Effect::Stage(_)
         | Effect::Probe
@@ -208,7 +209,7 @@ pub fn only_what_failed_is_undone(step: &Step) -> Check {
         return broken(promise, "twice");
     }
     match &step.state.phase {
-        Phase::Releasing { job, ended } => {
+        Phase::Returning { job, ended } | Phase::Releasing { job, ended } => {
             let whole = job.undone.as_ref().map(|undone| (undone.complete, undone.halted));
             let right = match whole {
                 None => *ended != Ended::RolledBack,
@@ -218,6 +219,37 @@ pub fn only_what_failed_is_undone(step: &Step) -> Check {
         }
         _ => Ok(()),
     }
+}
+
+/// An undrain follows every drain: what was drained gives its slot back only after it.
+pub fn undrain_follows_drain(before: &State, after: &State) -> Check {
+    let releases = matches!(after.phase, Phase::Releasing { .. });
+    let allowed = match &before.phase {
+        // Of these, none has begun to drain.
+        Phase::Steady
+        | Phase::Probing { .. }
+        | Phase::Queued { .. }
+        | Phase::Leaving
+        | Phase::Preflight { .. }
+        // And these have undrained.
+        | Phase::Returning { .. }
+        | Phase::Releasing { .. } => true,
+        Phase::Draining { .. }
+        | Phase::Recording { .. }
+        | Phase::Applying { .. }
+        | Phase::Deciding { .. }
+        | Phase::Rebooting { .. }
+        | Phase::Restoring { .. }
+        | Phase::Verifying { .. }
+        | Phase::Confirming { .. }
+        | Phase::Undoing { .. }
+        | Phase::Failed { .. } => false,
+    };
+    if releases && !allowed {
+        let how = format!("{} → {}", before.phase.word(), after.phase.word());
+        return broken("an undrain follows every drain", how);
+    }
+    Ok(())
 }
 
 /// Every wait has a reason.
@@ -247,5 +279,6 @@ pub fn step_keeps_promises(
     apply_is_never_cancelled(before, &step.state, answered)?;
     denied_is_never_applied(step, before)?;
     only_what_failed_is_undone(step)?;
+    undrain_follows_drain(before, &step.state)?;
     every_wait_has_a_reason(&super::explain::explain(&step.state, policy, now).verdict)
 }

@@ -17,6 +17,7 @@ pub mod explain;
 pub mod gate;
 pub mod health;
 pub mod history;
+pub mod hook;
 pub mod invariants;
 pub mod migrate;
 pub mod overdue;

@@ -293,7 +293,9 @@ pub fn ignored(globs: &[String], name: &str) -> bool {
     globs.iter().any(|glob| matches(glob, name))
 }
 
-pub(super) fn matches(glob: &str, name: &str) -> bool {
+/// Whether `name` matches `glob` (`*` stands for any text).
+#[must_use]
+pub fn matches(glob: &str, name: &str) -> bool {
     let Some((head, rest)) = glob.split_once('*') else { return glob == name };
     let Some(tail) = name.strip_prefix(head) else { return false };
     (0..=tail.len()).filter(|i| tail.is_char_boundary(*i)).any(|i| matches(rest, &tail[i..]))

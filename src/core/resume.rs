@@ -28,10 +28,9 @@ pub fn resume(mut state: State, boot: &BootId, policy: &Policy, now: Now) -> Ste
         Phase::Steady | Phase::Probing { .. } => Phase::Steady,
         same @ (Phase::Queued { .. } | Phase::Leaving | Phase::Releasing { .. }) => same,
         // Interrupted before anything was changed: start over from the queue.
-        Phase::Preflight { job } | Phase::Draining { job } | Phase::Recording { job }
-            if rebooted =>
-        {
-            Phase::Releasing { job, ended: Ended::GaveBack }
+        Phase::Preflight { job } if rebooted => Phase::Releasing { job, ended: Ended::GaveBack },
+        Phase::Draining { job } | Phase::Recording { job } if rebooted => {
+            Phase::Returning { job, ended: Ended::GaveBack }
         }
         same @ (Phase::Preflight { .. } | Phase::Draining { .. } | Phase::Recording { .. }) => same,
         same @ (Phase::Applying { .. } | Phase::Undoing { .. }) => same,
@@ -51,7 +50,12 @@ pub fn resume(mut state: State, boot: &BootId, policy: &Policy, now: Now) -> Ste
         {
             Phase::Restoring { job }
         }
-        same @ (Phase::Deciding { .. } | Phase::Confirming { .. }) => same,
+        Phase::Returning { job, ended: Ended::Done | Ended::RolledBack } if rebooted => {
+            Phase::Restoring { job }
+        }
+        same @ (Phase::Deciding { .. } | Phase::Confirming { .. } | Phase::Returning { .. }) => {
+            same
+        }
         // Its clocks start anew.
         Phase::Verifying { job, .. } if rebooted => Phase::Restoring { job },
         Phase::Verifying { job, .. } => {

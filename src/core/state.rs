@@ -131,6 +131,13 @@ pub enum Phase {
         /// What for.
         job: Job,
     },
+    /// Putting a drained node back into service, before the slot is given back.
+    Returning {
+        /// What for.
+        job: Job,
+        /// How the cycle ended.
+        ended: Ended,
+    },
     /// Giving the slot back.
     Releasing {
         /// What for.
@@ -408,6 +415,7 @@ impl Phase {
             Self::Restoring { .. } => "restoring",
             Self::Verifying { .. } => "verifying",
             Self::Confirming { .. } => "confirming",
+            Self::Returning { .. } => "returning",
             Self::Releasing { .. } => "releasing",
             Self::Undoing { .. } => "undoing",
             Self::Failed { .. } => "failed",
@@ -428,6 +436,7 @@ impl Phase {
             | Self::Restoring { job }
             | Self::Verifying { job, .. }
             | Self::Confirming { job }
+            | Self::Returning { job, .. }
             | Self::Releasing { job, .. }
             | Self::Undoing { job, .. }
             | Self::Failed { job, .. } => Some(job),
@@ -444,13 +453,16 @@ impl Phase {
             | Self::Leaving
             | Self::Preflight { .. }
             | Self::Releasing { .. } => "in-service",
-            Self::Draining { .. } | Self::Recording { .. } => "draining",
+            Self::Draining { .. }
+            | Self::Recording { .. }
+            | Self::Returning { ended: Ended::GaveBack, .. } => "draining",
             Self::Applying { .. }
             | Self::Deciding { .. }
             | Self::Rebooting { .. }
             | Self::Restoring { .. }
             | Self::Verifying { .. }
             | Self::Confirming { .. }
+            | Self::Returning { .. }
             | Self::Undoing { .. }
             | Self::Failed { .. } => "down",
         }

@@ -8,6 +8,7 @@
 mod canary;
 mod connect;
 mod driver;
+mod hooks;
 mod publisher;
 mod run_effect;
 mod service;

@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use super::{
     canary::{self, Told},
     driver::Input,
+    hooks,
     publisher::Publisher,
 };
 use crate::{
@@ -26,6 +27,7 @@ use crate::{
         effect::{Effect, EffectId},
         event::{Event, Outcome},
         health::{Evidence, HealthReport},
+        hook::Point,
         plan::PlanId,
         quorum::Aside,
         slots::{Halt, Holder, Views},
@@ -34,7 +36,7 @@ use crate::{
     },
     dbus::{
         error::reply,
-        executor::{ApplyReport, CheckReport, ExecutorProxy, RebootReport, UndoReport},
+        executor::{ApplyReport, CheckReport, Cycle, ExecutorProxy, RebootReport, UndoReport},
     },
     observe::logging::chain,
 };
@@ -84,6 +86,8 @@ struct Context {
     canary: Canary,
     state_dir: PathBuf,
     told: Told,
+    /// What hooks are told.
+    cycle: Cycle,
     /// The groups this node is in.
     groups: Vec<String>,
     /// Every group this node may hold a slot of.
@@ -124,6 +128,7 @@ impl Runner {
             canary: settings.canary.clone(),
             state_dir: self.state_dir.clone(),
             told: self.told.clone(),
+            cycle: hooks::cycle(state),
             groups: settings.lock.groups.clone(),
             lock_groups: settings.lock_groups(),
         };
@@ -157,9 +162,11 @@ impl Runner {
             Effect::Verify(plan) => {
                 let undone = state.phase.held().is_some_and(|job| job.undone.is_some());
                 let failed = undone || matches!(state.phase, Phase::Failed { .. });
-                self.spawn(word, id, verify(context, plan, failed));
+                let fails = matches!(state.phase, Phase::Failed { .. });
+                self.spawn(word, id, verify(context, plan, failed, fails));
             }
             Effect::Confirm(plan) => self.spawn(word, id, confirm(context, plan)),
+            Effect::Undrain => self.spawn(word, id, undrain(context)),
             Effect::Release => {
                 let was_down =
                     !matches!(state.phase, Phase::Releasing { ended: Ended::GaveBack, .. });
@@ -286,6 +293,18 @@ impl Context {
         done
     }
 
+    /// Has the hooks of a point run; answers with why one of them says no.
+    async fn hooks(&self, point: Point) -> Result<Option<String>, String> {
+        hooks::run(&self.executor().await?, point, &self.cycle).await
+    }
+
+    /// Hooks may tell people, or collect what they find. Nothing depends on them.
+    async fn tell_of_failure(&self) {
+        if let Err(why) = self.hooks(Point::OnFailure).await {
+            warn!("the hooks for a failure are not run: {why}");
+        }
+    }
+
     async fn executor(&self) -> Result<ExecutorProxy<'static>, String> {
         ExecutorProxy::new(&self.bus).await.map_err(|error| chain(&error))
     }
@@ -313,6 +332,12 @@ async fn stage(context: Context, plan: PlanId) -> Answer {
 
 async fn probe(context: Context) -> Answer {
     let inhibitors = Systemd::new(context.bus.clone()).inhibitors().await;
+    // Last, and only where nothing else is against it: they may have work to do.
+    if inhibitors == Evidence::No
+        && let Some(why) = context.hooks(Point::PreLock).await?
+    {
+        return Ok(Outcome::HookFailed(why));
+    }
     let quorum = match node::addresses() {
         Ok(addresses) => context.store.quorum_risk(&addresses).await,
         Err(error) => Evidence::Unknown { why: chain(&error) },
@@ -335,7 +360,18 @@ async fn drain(context: Context, wait: Duration) -> Answer {
     still_held(&context).await?;
     step_aside(&context.store).await;
     tokio::time::sleep(wait).await;
-    Ok(Outcome::Drained)
+    Ok(match context.hooks(Point::PreApply).await? {
+        Some(why) => Outcome::HookFailed(why),
+        None => Outcome::Drained,
+    })
+}
+
+/// Where it was not drained, there is nothing to do.
+async fn undrain(context: Context) -> Answer {
+    match context.hooks(Point::InService).await? {
+        Some(why) => Err(why),
+        None => Ok(Outcome::Undrained),
+    }
 }
 
 /// An admin may have taken the slot away. A store that cannot be asked changes nothing: what it
@@ -396,6 +432,9 @@ async fn evidence(context: Context) -> Answer {
 
 /// `installs`: the plan that the boot is for, if it is for one.
 async fn reboot(context: Context, boot: String, installs: Option<PlanId>) -> Answer {
+    if let Some(why) = context.hooks(Point::PreReboot).await? {
+        return Ok(Outcome::HookFailed(why));
+    }
     if let Err(why) = still_held(&context).await {
         return Ok(Outcome::RebootRefused(why));
     }
@@ -421,7 +460,10 @@ async fn restore(context: Context, plan: Option<PlanId>, grace: Duration) -> Ans
         context.show(restart_stale(&executor, &plan).await?);
     }
     let limit = grace + Duration::from_secs(600);
-    Ok(Outcome::Restored(parse(&within(limit, executor.restore(grace.as_secs())).await?)?))
+    let restored = parse(&within(limit, executor.restore(grace.as_secs())).await?)?;
+    // Those that fail are owed, and keep the node from being healthy.
+    context.hooks(Point::PostBoot).await?;
+    Ok(Outcome::Restored(restored))
 }
 
 /// An executor from before an upgrade may not know how, and still be there.
@@ -437,11 +479,16 @@ async fn restart_stale(
     }
 }
 
-/// `failed`: the update has failed here; undoing it is a way to mend the node.
-async fn verify(context: Context, plan: Option<PlanId>, failed: bool) -> Answer {
+/// `failed`: the update has failed here; undoing it is a way to mend the node. `fails`: it is not being
+/// undone (any more).
+async fn verify(context: Context, plan: Option<PlanId>, failed: bool, fails: bool) -> Answer {
+    if fails {
+        context.tell_of_failure().await;
+    }
     let plan = plan.as_ref().map_or("", PlanId::as_str);
-    let report: HealthReport =
+    let mut report: HealthReport =
         parse(&within(HEALTH, context.executor().await?.verify(plan, failed)).await?)?;
+    report.failing.extend(context.hooks(Point::PostBoot).await?);
     Ok(Outcome::Verified(report))
 }
 
@@ -488,10 +535,15 @@ async fn release(context: Context, settle: Duration, was_down: bool) -> Answer {
 async fn publish_halt(context: Context, halt: Halt) -> Answer {
     let (by, reason) = (halt.by.clone(), halt.reason.clone());
     let change = Change { op: AdminOp::Halt { halt, for_secs: None }, by, reason };
+    let mut halted = Ok(Outcome::Halted);
     for group in &context.groups {
-        context.store.admin(group, &change).await.map_err(|error| chain(&error))?;
+        if let Err(error) = context.store.admin(group, &change).await {
+            halted = Err(chain(&error));
+            break;
+        }
     }
-    Ok(Outcome::Halted)
+    context.tell_of_failure().await;
+    halted
 }
 
 async fn flushed(publisher: &Publisher) -> Result<(), String> {
@@ -511,11 +563,11 @@ async fn within<T>(
 }
 
 /// What an error reply says; its own text is enough.
-fn said(error: &zbus::Error) -> String {
+pub(super) fn said(error: &zbus::Error) -> String {
     reply(error).map_or_else(|| chain(error), |(_, text)| text)
 }
 
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+pub(super) fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_str(text)
         .map_err(|error| format!("the executor's answer is not understood: {error}"))
 }

@@ -10,6 +10,7 @@ use crate::core::{
     health::Evidence,
     plan::{Plan, PlanId},
     stale::Report,
+    state::Cause,
 };
 
 /// Answer of `Check`.
@@ -142,6 +143,59 @@ pub enum RebootReport {
     },
 }
 
+/// The cycle, as hooks are told of it: argument of `RunHooks`. Words for people, but for the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cycle {
+    /// [`Phase::word`](crate::core::state::Phase::word)
+    pub phase: String,
+    /// The plan it is about, if it is about one.
+    pub plan: Option<PlanId>,
+    /// Why.
+    pub reason: String,
+    /// It is to reboot, whatever comes of the plan.
+    pub reboots: bool,
+    /// What failed, if something did.
+    pub cause: Option<Cause>,
+    /// That in words.
+    pub failing: Option<String>,
+}
+
+impl Cycle {
+    /// Longest text of a field.
+    const LONGEST: usize = 4096;
+
+    /// The same with its texts cut to a length that nobody minds.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        let cut = |text: String| text.chars().take(Self::LONGEST).collect();
+        Self {
+            phase: cut(self.phase),
+            reason: cut(self.reason),
+            failing: self.failing.map(cut),
+            ..self
+        }
+    }
+
+    /// Whether what ran before has just been started again.
+    #[must_use]
+    pub fn restores(&self) -> bool {
+        self.phase == "restoring"
+    }
+}
+
+/// Answer of `RunHooks`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "outcome")]
+pub enum HooksReport {
+    /// All have run, or have run before, and none that has a say has failed.
+    Done,
+    /// One said no, could not be run, or took too long.
+    Refused {
+        /// Which, and what it said.
+        reason: String,
+    },
+}
+
 /// The executor as the agent calls it.
 #[zbus::proxy(
     interface = "org.lockkeeper1.Executor",
@@ -175,6 +229,9 @@ pub trait Executor {
     fn reboot_evidence(&self) -> zbus::Result<String>;
     /// Writes down durably what is running; replaces the last record.
     fn record(&self) -> zbus::Result<()>;
+    /// Runs the hooks of a [`Point`](crate::core::hook::Point), as far as they are due, each within
+    /// its limit: a [`HooksReport`]. `cycle`: a [`Cycle`].
+    fn run_hooks(&self, point: &str, cycle: &str) -> zbus::Result<String>;
     /// After an update without a reboot: restarts the services that use files which `plan` has
     /// replaced, and waits for each, the agent last. Answers with what is left: a
     /// [`Report`].

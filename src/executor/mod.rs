@@ -8,6 +8,7 @@ use std::{
 use crate::{
     adapters::{
         containers::ContainerError,
+        node::NodeError,
         packages::{Layout, PackageError},
         stale::LookError,
         state_file::StateFileError,
@@ -26,6 +27,7 @@ pub mod check;
 pub mod confirm;
 pub mod describe;
 pub mod evidence;
+pub mod hooks;
 pub mod reboot;
 pub mod record;
 pub mod restore;
@@ -58,6 +60,8 @@ pub struct Context {
     pub config: PathBuf,
     /// `[services]`
     pub services: Services,
+    /// The file that says which hooks have run in this cycle.
+    pub hooks: PathBuf,
     /// The file that names what was restarted for the update.
     pub restarted: PathBuf,
     /// What [`verify`] saw last, as long as this process lives.
@@ -77,6 +81,7 @@ impl Context {
             ignore,
             config: config.to_owned(),
             services: Settings::default().services,
+            hooks: state.join("hooks.json"),
             restarted: state.join("restarted.json"),
             seen: Mutex::default(),
             checking: tokio::sync::Mutex::default(),
@@ -142,7 +147,13 @@ pub enum WorkloadError {
     /// A container engine.
     #[error(transparent)]
     Containers(#[from] ContainerError),
-    /// The record's file.
+    /// Who this node is.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// What a hook is to be told.
+    #[error("what hooks are told cannot be written")]
+    Document(#[source] serde_json::Error),
+    /// A file of ours.
     #[error(transparent)]
     Record(#[from] StateFileError),
     /// Checks of the admin's own cannot be made: without them nothing is begun.

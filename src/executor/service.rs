@@ -11,7 +11,8 @@ use tracing::{debug, info, warn};
 use zbus::{Connection, fdo, message::Header, proxy::CacheProperties};
 
 use super::{
-    Context, Rules, apply, at_boot, check, confirm, describe, evidence, reboot, record, restore,
+    Context, Rules, apply, at_boot, check, confirm, describe, evidence, hooks, reboot, record,
+    restore,
     run::{self, Run},
     stage, stale, undo, verify,
 };
@@ -21,7 +22,7 @@ use crate::{
         packages::{PackageError, plans::Way, progress},
         systemd::boot,
     },
-    core::{canary::Ripe, health::HealthReport, plan::PlanId},
+    core::{canary::Ripe, health::HealthReport, hook::Point, plan::PlanId},
     dbus::{
         EXECUTOR_NAME, EXECUTOR_PATH,
         error::Error,
@@ -57,6 +58,8 @@ struct Executor {
     packages: Mutex<()>,
     /// Held by a verb about what runs: a long download must not keep a cycle waiting.
     workloads: Mutex<()>,
+    /// Held while hooks run: no two of them do at a time.
+    hooks: Mutex<hooks::Tried>,
     /// Calls in progress.
     calls: Arc<watch::Sender<usize>>,
 }
@@ -104,6 +107,7 @@ pub async fn serve(
         allowed,
         packages: Mutex::new(()),
         workloads: Mutex::new(()),
+        hooks: Mutex::new(None),
         calls: Arc::clone(&calls),
     };
     bus.object_server().at(EXECUTOR_PATH, executor).await?;
@@ -374,6 +378,21 @@ impl Executor {
         let _call = self.admit(bus, &header).await?;
         let _turn = self.workloads.lock().await;
         done(record::record(&self.context).await)
+    }
+
+    async fn run_hooks(
+        &self,
+        point: &str,
+        cycle: &str,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _call = self.admit(bus, &header).await?;
+        let unknown = || Error::InvalidArgument(format!("there is no point {point:?} for hooks"));
+        let point = Point::named(point).ok_or_else(unknown)?;
+        let cycle = serde_json::from_str(cycle).map_err(|error| Error::invalid(&error))?;
+        let mut tried = self.hooks.lock().await;
+        json(&done(hooks::run(&self.context, bus, point, cycle, &mut tried).await)?)
     }
 
     async fn restart_stale(

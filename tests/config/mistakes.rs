@@ -32,7 +32,7 @@ fn unknown_keys_are_refused_with_the_key_that_was_meant() {
         ),
         (
             "timeout = \"5m\"",
-            "1:1: timeout: unknown key; did you mean \"etcd.timeout\", \"fleet_lock.timeout\", \"reboot.timeout\", \"verify.timeout\" or \"probe.timeout\"?",
+            "1:1: timeout: unknown key; did you mean \"etcd.timeout\", \"fleet_lock.timeout\", \"hooks.timeout\", \"reboot.timeout\", \"verify.timeout\" or \"probe.timeout\"?",
         ),
         (
             "[lock]\nstrategy = \"off\"",
@@ -349,6 +349,26 @@ fn names_and_addresses_must_have_their_form() {
         (
             "[lock]\ngroup = \"\"",
             "2:9: lock.group: \"\" cannot be the name of a group; letters, digits, \".\" and \"-\" only",
+        ),
+        (
+            "[hooks]\nadvisory = [\"10-pool\"]",
+            "2:13: hooks.advisory: \"10-pool\" does not name a hook; write its point and its name, such as \"pre-apply/10-pool\"",
+        ),
+        (
+            "[hooks]\nadvisory = [\"pre-boot/10-pool\"]",
+            "2:13: hooks.advisory: unknown point \"pre-boot\" of \"pre-boot/10-pool\"; the points are \"pre-lock\", \"pre-apply\", \"pre-reboot\", \"post-boot\", \"in-service\", \"on-failure\" or \"*\"",
+        ),
+        (
+            "[hooks]\nadvisory = [\"pre-lock/\"]",
+            "2:13: hooks.advisory: \"pre-lock/\" does not name a hook; write the name of its file; \"*\" stands for anything",
+        ),
+        (
+            "[hooks]\ntimeouts = [\"pre-apply/10-pool\"]",
+            "2:13: hooks.timeouts: \"pre-apply/10-pool\" is not a hook with its limit; write \"pre-apply/10-pool=20m\"; at least \"1s\", at most \"1d\"",
+        ),
+        (
+            "[hooks]\ntimeouts = [\"pre-apply/10-pool=2d\"]",
+            "2:13: hooks.timeouts: \"pre-apply/10-pool=2d\" is not a hook with its limit; write \"pre-apply/10-pool=20m\"; at least \"1s\", at most \"1d\"",
         ),
         (
             "[workloads]\nignore = [\"a b\"]",

@@ -41,6 +41,8 @@ fn every_key_arrives_where_it_belongs() {
          check = { first = \"1s\", interval = \"2m\", spread = \"3s\" }\n\
          lock = { group = \"web.a-1\", settle = \"4s\" }\n\
          drain.wait = \"6s\"\n\
+         hooks = { timeout = \"15m\", timeouts = [\"pre-apply/10-*=1h 5m\", \"*/10-pool=2m\"], \
+         advisory = [\"post-boot/*\"] }\n\
          reboot.timeout = \"7m\"\n\
          verify = { grace = \"8s\", settle = \"9s\", timeout = \"10s\", check_timeout = \"15s\", foreign_checks = false }\n\
          schedule = { spread = \"11m\", min_remaining = \"12m\" }\n\
@@ -70,6 +72,11 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(settings.etcd.prefix, "/a/b");
     assert_eq!(settings.etcd.timeout, Duration::from_millis(500));
     assert_eq!(settings.drain.wait, secs(6));
+    assert_eq!(settings.hooks.limit("pre-apply/10-pool"), secs(65 * 60), "the first that fits");
+    assert_eq!(settings.hooks.limit("in-service/10-pool"), secs(2 * 60));
+    assert_eq!(settings.hooks.limit("in-service/20-pool"), secs(15 * 60));
+    assert!(settings.hooks.is_advisory("post-boot/mail"));
+    assert!(!settings.hooks.is_advisory("pre-apply/mail"));
     assert_eq!(settings.reboot.timeout, secs(7 * 60));
     assert_eq!(settings.verify.grace, secs(8));
     assert_eq!(settings.verify.settle, secs(9));

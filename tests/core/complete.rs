@@ -32,6 +32,7 @@ fn phase(phase: &Phase) -> usize {
         Phase::Failed { cause: Cause::Health, halted: true, .. } => 18,
         Phase::Undoing { .. } => 19,
         Phase::Releasing { ended: Ended::RolledBack, .. } => 20,
+        Phase::Returning { .. } => 21,
     }
 }
 
@@ -74,6 +75,8 @@ fn outcome(outcome: &Outcome) -> usize {
         Outcome::Undone => 20,
         Outcome::UndoImpossible(_) => 21,
         Outcome::UndoFailed(_) => 22,
+        Outcome::Undrained => 23,
+        Outcome::HookFailed(_) => 24,
     }
 }
 
@@ -102,9 +105,9 @@ fn occur(what: &str, numbers: impl Iterator<Item = usize>, count: usize) {
 #[test]
 fn every_variant_has_its_row() {
     let rows = situations::all();
-    occur("phase", rows.iter().map(|row| phase(&row.state.phase)), 21);
+    occur("phase", rows.iter().map(|row| phase(&row.state.phase)), 22);
     occur("supply task", rows.iter().map(|row| supply(&row.state.supply.task)), 3);
     occur("task", rows.iter().map(|row| task(&row.state.task)), 3);
     occur("event", events::all(events::STALE).iter().map(|(_, e)| event(e)), 9);
-    occur("outcome", events::outcomes().iter().map(|(_, o)| outcome(o)), 23);
+    occur("outcome", events::outcomes().iter().map(|(_, o)| outcome(o)), 25);
 }

@@ -79,8 +79,10 @@ pub fn outcomes() -> Vec<(&'static str, Outcome)> {
         ("verified: healthy", Outcome::Verified(HealthReport { failing: Vec::new() })),
         ("verified: failing", Outcome::Verified(sick)),
         ("confirmed", Outcome::Confirmed),
+        ("undrained", Outcome::Undrained),
         ("released", Outcome::Released),
         ("halted", Outcome::Halted),
+        ("hook failed", Outcome::HookFailed(text("hook 10-pool of pre-apply said no"))),
         ("failed", Outcome::Failed(text("timed out"))),
     ]
 }

@@ -119,7 +119,9 @@ fn phase(phase: &Phase) -> String {
         Phase::Rebooting { requests, .. } => format!("{word} ({requests} requested)"),
         Phase::Verifying { healthy_since: Some(_), .. } => format!("{word} (healthy)"),
         Phase::Verifying { failing, .. } if !failing.is_empty() => format!("{word} (failing)"),
-        Phase::Releasing { ended, .. } => format!("{word} ({ended:?})"),
+        Phase::Returning { ended, .. } | Phase::Releasing { ended, .. } => {
+            format!("{word} ({ended:?})")
+        }
         Phase::Failed { cause, halted, healthy_since, .. } => {
             let halted = if *halted { "halted" } else { "not halted" };
             let healthy = if healthy_since.is_some() { ", healthy" } else { "" };

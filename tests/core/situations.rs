@@ -306,6 +306,7 @@ fn ends() -> Vec<Situation> {
     let mut overdue = in_phase(verifying(None));
     overdue.entered = now(NIGHT - 600, MONO - 600_000);
     let releasing = |ended| in_phase(Phase::Releasing { job: p(), ended });
+    let returning = |ended| Phase::Returning { job: p(), ended };
     let mut asked_done = in_phase(Phase::Releasing { job: asked(), ended: Ended::Done });
     asked_done.request = request(false);
     vec![
@@ -317,6 +318,9 @@ fn ends() -> Vec<Situation> {
         row("verifying for ten minutes", overdue),
         row("confirming", in_phase(Phase::Confirming { job: p() })),
         row("confirming, failed four times", in_phase_after(4, Phase::Confirming { job: p() })),
+        row("returning, done", in_phase(returning(Ended::Done))),
+        row("returning, gave back", in_phase(returning(Ended::GaveBack))),
+        row("returning, failed ten times", in_phase_after(10, returning(Ended::Done))),
         row("releasing, done", releasing(Ended::Done)),
         row("releasing, done, reboot asked for", asked_done),
         row("releasing, gave back", releasing(Ended::GaveBack)),
@@ -348,6 +352,9 @@ fn failures() -> Vec<Situation> {
             in_phase(Phase::Confirming { job: undone(true, false) })
         }),
         row("not undone, confirming", in_phase(Phase::Confirming { job: undone(false, true) })),
+        row("returning, rolled back", {
+            in_phase(Phase::Returning { job: undone(true, true), ended: Ended::RolledBack })
+        }),
         row("releasing, rolled back", releasing(undone(true, true), Ended::RolledBack)),
         row("undone, group not halted yet", in_phase(failed_after(undone(true, false), false))),
         row("not undone, group halted", in_phase(failed_after(undone(false, true), true))),

@@ -197,6 +197,11 @@ fn phase_cases() -> Vec<Case> {
         case("not-healthy", "web.service", verifying(&["web.service is failed"])),
         case("confirming", "good", Phase::Confirming { job: p() }),
         case(
+            "returning",
+            "into service",
+            Phase::Returning { job: p(), ended: lockkeeper::core::state::Ended::Done },
+        ),
+        case(
             "releasing",
             "slot back",
             Phase::Releasing { job: p(), ended: lockkeeper::core::state::Ended::Done },

@@ -69,7 +69,7 @@ fn a_slot_given_back_before_the_node_was_seen_healthy_is_found() {
     fn eager(right: Step) -> Step {
         match right.state.phase.clone() {
             Phase::Verifying { job, .. } => {
-                instead(right, Phase::Releasing { job, ended: Ended::Done }, Effect::Release)
+                instead(right, Phase::Returning { job, ended: Ended::Done }, Effect::Undrain)
             }
             _ => right,
         }
@@ -79,6 +79,32 @@ fn a_slot_given_back_before_the_node_was_seen_healthy_is_found() {
         found_out(wrong, &Scope::default()),
         "down implies holder: web-0 is down and holds nothing"
     );
+}
+
+#[test]
+fn a_slot_given_back_without_an_undrain_is_found() {
+    let wrong = rules(|state, policy, now, event| {
+        let right = step(state, policy, now, event);
+        match right.state.phase.clone() {
+            Phase::Returning { job, ended } => {
+                instead(right, Phase::Releasing { job, ended }, Effect::Release)
+            }
+            _ => right,
+        }
+    });
+    let found = found_out(wrong, &Scope::default());
+    assert_eq!(found, "web-0: an undrain follows every drain: confirming → releasing");
+}
+
+#[test]
+fn an_undrain_that_a_restart_believes_to_have_been_made_is_found() {
+    let wrong = resuming(|mut state, boot, policy, now| {
+        if let Phase::Returning { job, ended } = state.phase {
+            state.phase = Phase::Releasing { job, ended };
+        }
+        resume(state, boot, policy, now)
+    });
+    assert_eq!(found_out(wrong, &crashes()), "web-0 is still drained");
 }
 
 #[test]
@@ -209,12 +235,12 @@ fn a_slot_forgotten_on_leaving_the_queue_is_found() {
 fn an_apply_dropped_by_a_restart_is_found() {
     let wrong = resuming(|mut state, boot, policy, now| {
         if let Phase::Applying { job, .. } = state.phase {
-            state.phase = Phase::Releasing { job, ended: Ended::GaveBack };
+            state.phase = Phase::Returning { job, ended: Ended::GaveBack };
         }
         resume(state, boot, policy, now)
     });
     let found = found_out(wrong, &crashes());
-    assert_eq!(found, "web-0: an apply is never cancelled: applying → releasing");
+    assert_eq!(found, "web-0: an apply is never cancelled: applying → returning");
 }
 
 #[test]

@@ -138,20 +138,22 @@ fn troubles(world: &World, n: usize, luck: Luck, actions: &mut Vec<Action>) {
 
 fn obstacles(effect: &Effect) -> &'static [Spoil] {
     match effect {
-        Effect::Probe => &[Spoil::Blocked, Spoil::Unknown],
+        Effect::Probe => &[Spoil::Blocked, Spoil::Unknown, Spoil::Hook],
+        Effect::Drain => &[Spoil::Hook],
         Effect::ReadEvidence => &[Spoil::Unknown],
-        Effect::Apply(_) | Effect::Undo(_) | Effect::Reboot(_) => &[Spoil::Refused],
-        Effect::ApplyAtBoot { .. } => &[Spoil::Refused, Spoil::Unready],
+        Effect::Apply(_) | Effect::Undo(_) => &[Spoil::Refused],
+        Effect::Reboot(_) => &[Spoil::Refused, Spoil::Hook],
+        Effect::ApplyAtBoot { .. } => &[Spoil::Refused, Spoil::Unready, Spoil::Hook],
         Effect::Check
         | Effect::Stage(_)
         | Effect::AcquireSlot { .. }
         | Effect::LeaveQueue
-        | Effect::Drain
         | Effect::Record
         | Effect::Finish(_)
         | Effect::Restore
         | Effect::Verify(_)
         | Effect::Confirm(_)
+        | Effect::Undrain
         | Effect::Release
         | Effect::Halt(_) => &[],
     }

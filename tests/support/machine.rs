@@ -70,6 +70,8 @@ pub struct Machine {
     pub down: bool,
     /// "Draining" is published.
     pub draining: bool,
+    /// Hooks have drained the machine, or have begun to, and nothing has undone that.
+    pub drained: bool,
     /// An admin took its slot away: nothing is promised until it has given back what it believes to hold.
     pub forced: bool,
     /// An admin asked for a reboot that has not been made.
@@ -103,6 +105,7 @@ impl Machine {
             mended: false,
             down: false,
             draining: false,
+            drained: false,
             forced: false,
             asked: false,
             wish: false,
@@ -209,6 +212,7 @@ impl Machine {
             }
             Effect::Drain => {
                 self.draining = true;
+                self.drained = true;
                 Some(Outcome::Drained)
             }
             Effect::Record => {
@@ -243,6 +247,10 @@ impl Machine {
             Effect::Confirm(_) => {
                 self.record = false;
                 Some(Outcome::Confirmed)
+            }
+            Effect::Undrain => {
+                self.drained = false;
+                Some(Outcome::Undrained)
             }
             Effect::Check
             | Effect::AcquireSlot { .. }

@@ -154,6 +154,7 @@ fn phase(phase: &mut Phase) {
         | Phase::Rebooting { .. }
         | Phase::Restoring { .. }
         | Phase::Confirming { .. }
+        | Phase::Returning { .. }
         | Phase::Releasing { .. } => {}
     }
 }
@@ -172,6 +173,7 @@ fn job(phase: &mut Phase) -> Option<&mut Job> {
         | Phase::Restoring { job }
         | Phase::Verifying { job, .. }
         | Phase::Confirming { job }
+        | Phase::Returning { job, .. }
         | Phase::Releasing { job, .. }
         | Phase::Undoing { job, .. }
         | Phase::Failed { job, .. } => Some(job),

@@ -195,6 +195,8 @@ pub enum Spoil {
     Unready,
     /// A blocker is there.
     Blocked,
+    /// A hook says no.
+    Hook,
     /// It cannot be told.
     Unknown,
 }

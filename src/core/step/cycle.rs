@@ -36,6 +36,7 @@ impl Machine<'_> {
                 self.verified(job, healthy_since, outcome);
             }
             Phase::Confirming { job } => self.confirmed(job, outcome),
+            Phase::Returning { job, ended } => self.undrained(job, ended, outcome),
             Phase::Releasing { job, ended } => self.released(&job, ended, outcome),
             Phase::Undoing { orders, .. } => self.undo_answered(orders, outcome),
             Phase::Failed { job, cause, .. } => self.failed_answered(job, cause, outcome),
@@ -95,19 +96,22 @@ impl Machine<'_> {
     }
 
     fn preflight(&mut self, job: Job, outcome: Outcome) {
-        if let Err(why) = probe_verdict(outcome) {
-            self.give_back(job, why);
-        } else if gate::may_wait(&self.state, self.policy, self.now, &job).is_ok() {
-            self.go(Phase::Draining { job });
-        } else {
-            // The gate will say so itself, and only for as long as it is true.
-            self.go(Phase::Releasing { job, ended: Ended::GaveBack });
+        let clear = probe_verdict(outcome);
+        // What the gate has against it, it will say itself, and only for as long as it is true.
+        if clear.is_ok() && gate::may_wait(&self.state, self.policy, self.now, &job).is_ok() {
+            return self.go(Phase::Draining { job });
         }
+        if let Err(why) = clear {
+            self.hold_off(BLOCKED_PAUSE, why);
+        }
+        // In service all the time: there is nothing to put back.
+        self.go(Phase::Releasing { job, ended: Ended::GaveBack });
     }
 
     fn drained(&mut self, job: Job, outcome: Outcome) {
         match outcome {
             Outcome::Drained => self.go(Phase::Recording { job }),
+            Outcome::HookFailed(why) => self.give_back(job, Verdict::new("hook-failed", why)),
             other => self.retry_or_give_back(job, "drain-failed", other),
         }
     }
@@ -274,21 +278,31 @@ impl Machine<'_> {
             Outcome::ApplyRefused(why) if requests <= 1 && job.at_boot => {
                 self.stage_anew(job, why);
             }
-            Outcome::RebootRefused(why) if requests <= 1 && job.at_boot => {
-                self.give_back(job, Verdict::new("inhibited", why));
-            }
             Outcome::RebootRefused(why) if requests <= 1 => {
-                self.hold_off(BLOCKED_PAUSE, Verdict::new("inhibited", why));
-                self.go(Phase::Restoring { job });
+                self.not_rebooted(job, Verdict::new("inhibited", why));
+            }
+            Outcome::HookFailed(why) if requests <= 1 => {
+                self.not_rebooted(job, Verdict::new("hook-failed", why));
             }
             // An earlier request may still come. Requests are few, and an inhibitor may last: no hurry.
-            Outcome::RebootRefused(error) => self.later(self.policy.reboot_timeout, error),
+            Outcome::RebootRefused(error) | Outcome::HookFailed(error) => {
+                self.later(self.policy.reboot_timeout, error);
+            }
             Outcome::ApplyRefused(error) if job.at_boot => {
                 self.later(self.policy.reboot_timeout, error);
             }
             Outcome::Failed(error) => self.later(BLOCKED_PAUSE, error),
             other => self.confused(&other),
         }
+    }
+
+    /// No reboot is under way: the slot is given back, by way of what an update without one needs.
+    fn not_rebooted(&mut self, job: Job, why: Verdict) {
+        if job.at_boot {
+            return self.give_back(job, why);
+        }
+        self.hold_off(BLOCKED_PAUSE, why);
+        self.go(Phase::Restoring { job });
     }
 
     /// Leaves the wait for a reboot where it must not be requested (again). True when it is dealt with.
@@ -371,7 +385,16 @@ impl Machine<'_> {
             Some(Undone { complete: true, .. }) => Ended::RolledBack,
             Some(_) | None => Ended::Done,
         };
-        self.go(Phase::Releasing { job, ended });
+        self.go(Phase::Returning { job, ended });
+    }
+
+    /// The slot stays until the node is back in service, however long that takes.
+    fn undrained(&mut self, job: Job, ended: Ended, outcome: Outcome) {
+        match outcome {
+            Outcome::Undrained => self.go(Phase::Releasing { job, ended }),
+            Outcome::Failed(error) => self.retry(error),
+            other => self.confused(&other),
+        }
     }
 
     fn released(&mut self, job: &Job, ended: Ended, outcome: Outcome) {
@@ -439,10 +462,10 @@ impl Machine<'_> {
         self.later(FAILED_POLL, String::new());
     }
 
-    /// Ends a cycle that has changed nothing.
+    /// Ends a cycle that has drained the node and changed nothing.
     fn give_back(&mut self, job: Job, why: Verdict) {
         self.hold_off(BLOCKED_PAUSE, why);
-        self.go(Phase::Releasing { job, ended: Ended::GaveBack });
+        self.go(Phase::Returning { job, ended: Ended::GaveBack });
     }
 
     fn retry_or_give_back(&mut self, job: Job, code: &str, outcome: Outcome) {
@@ -481,6 +504,7 @@ impl Machine<'_> {
 fn probe_verdict(outcome: Outcome) -> Result<(), Verdict> {
     match outcome {
         Outcome::Probed { inhibitors, quorum } => gate::clear(&inhibitors, &quorum),
+        Outcome::HookFailed(why) => Err(Verdict::new("hook-failed", why)),
         Outcome::Failed(why) => Err(Verdict::new("probe-unknown", why)),
         other => Err(Verdict::new("probe-unknown", format!("{} does not answer", other.word()))),
     }

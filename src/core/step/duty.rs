@@ -40,6 +40,7 @@ impl Machine<'_> {
             | Phase::Restoring { .. }
             | Phase::Verifying { .. }
             | Phase::Confirming { .. }
+            | Phase::Returning { .. }
             | Phase::Releasing { .. }
             | Phase::Undoing { .. }
             | Phase::Failed { .. } => {}
@@ -89,6 +90,7 @@ impl Machine<'_> {
             Phase::Restoring { .. } => Some(Effect::Restore),
             Phase::Verifying { job, .. } => Some(Effect::Verify(job.plan.clone())),
             Phase::Confirming { job } => Some(Effect::Confirm(job.plan.clone())),
+            Phase::Returning { .. } => Some(Effect::Undrain),
             Phase::Releasing { .. } => Some(Effect::Release),
             Phase::Failed { job, reason, halted: false, .. } => Some(Effect::Halt(Halt {
                 reason: reason.clone(),

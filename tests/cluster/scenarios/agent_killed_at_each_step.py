@@ -15,9 +15,9 @@ from lab.repo import Kind
 from lab.wait import until
 from lab.watch import PhaseWatch
 
-PHASES = (
-    "queued preflight draining recording applying deciding rebooting restoring verifying confirming releasing".split()
-)
+PHASES = """
+    queued preflight draining recording applying deciding rebooting restoring verifying confirming returning releasing
+""".split()
 AGENT = "lockkeeperd.service"
 TRIES = 5
 

@@ -130,7 +130,18 @@ impl World {
             (Spoil::Lost, _, Some(answer)) if !matches!(answer, Outcome::Failed(_)) => {
                 Outcome::Failed(text())
             }
-            (Spoil::Undone, _, None) => Outcome::Failed(text()),
+            (Spoil::Undone, _, None) => {
+                self.machine(n).drained |= effect == Effect::Drain;
+                Outcome::Failed(text())
+            }
+            (Spoil::Hook, Effect::Probe | Effect::Reboot(_), None) => Outcome::HookFailed(text()),
+            (Spoil::Hook, Effect::Drain, None) => {
+                // The hooks before it have done their part.
+                (self.machine(n).draining, self.machine(n).drained) = (true, true);
+                Outcome::HookFailed(text())
+            }
+            // The link of an earlier request stays: nothing of it was taken back.
+            (Spoil::Hook, Effect::ApplyAtBoot { .. }, None) => Outcome::HookFailed(text()),
             (Spoil::Refused, Effect::Apply(plan), None) if !unit && !installed(plan) => {
                 Outcome::ApplyRefused(text())
             }

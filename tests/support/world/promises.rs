@@ -21,6 +21,10 @@ impl World {
         }
         for (n, node) in self.nodes.iter().enumerate() {
             let halted = matches!(node.agent.state.phase, Phase::Failed { halted: true, .. });
+            let held = node.agent.state.phase.held().is_some();
+            if node.machine.drained && !held {
+                return violation(format!("{} is still drained", name(n)));
+            }
             if halted && self.slots.halt.is_none() && !self.interfered {
                 return violation(format!("{} failed and the group goes on", name(n)));
             }
