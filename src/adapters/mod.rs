@@ -19,3 +19,4 @@ pub mod slots;
 pub mod stale;
 pub mod state_file;
 pub mod systemd;
+pub mod wishes;

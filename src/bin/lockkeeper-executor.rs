@@ -13,7 +13,7 @@ use lockkeeper::{
     },
     config::{
         self,
-        settings::{Services, Settings},
+        settings::{Services, Settings, Workloads},
     },
     core::{plan::PlanId, stale::Mode},
     executor::{self, Context, Rules, at_boot, run, service},
@@ -72,9 +72,9 @@ async fn serve() -> anyhow::Result<()> {
     let bus = bus.context("cannot reach the system bus")?;
     let mut stop = signal(SignalKind::terminate())?;
     let state = Path::new(executor::STATE);
-    let (ignored, services) = settings();
-    let context = Context::new(state, Systemd::new(bus.clone()), ignored, ROOT.as_ref());
-    let context = context.with_services(services);
+    let (workloads, services) = settings();
+    let context = Context::new(state, Systemd::new(bus.clone()), Vec::new(), ROOT.as_ref());
+    let context = context.with_services(services).with_workloads(workloads);
     let stop = async move {
         stop.recv().await;
     };
@@ -82,15 +82,15 @@ async fn serve() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `workloads.ignore` and `[services]`. With a configuration that cannot be read the strict side:
-/// nothing is ignored, and nothing restarted.
-fn settings() -> (Vec<String>, Services) {
+/// `[workloads]` and `[services]`. With a configuration that cannot be read the strict side: nothing is
+/// ignored, and nothing stopped or restarted.
+fn settings() -> (Workloads, Services) {
     match config::load(ROOT.as_ref()) {
-        Ok(loaded) => (loaded.settings.workloads.ignore, loaded.settings.services),
+        Ok(loaded) => (loaded.settings.workloads, loaded.settings.services),
         Err(errors) => {
             tracing::warn!("the configuration is not known, so the strict side is taken: {errors}");
-            let services = Settings::default().services;
-            (Vec::new(), Services { restart: Mode::List, ..services })
+            let Settings { workloads, services, .. } = Settings::default();
+            (workloads, Services { restart: Mode::List, ..services })
         }
     }
 }

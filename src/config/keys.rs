@@ -12,8 +12,8 @@ use super::{
     origin::{Located, Origin},
     probes::ProbeEntry,
     settings::{
-        ApplyMode, NewDependencies, OnFailure, OnOverdue, Phased, Removals, Snapshot, Strategy,
-        WithoutWayBack,
+        ApplyMode, NewDependencies, OnFailure, OnOverdue, Phased, Removals, Resurrected, Snapshot,
+        Strategy, WithoutWayBack,
     },
     value::{self, between, texts},
 };
@@ -152,6 +152,8 @@ keys! {
     "services.never", services_never: Vec<String> = Vec::new(), texts(value::unit_pattern);
     "services.by_reboot", services_by_reboot: Vec<String> = Vec::new(), texts(value::unit_pattern);
     "workloads.ignore", workloads_ignore: Vec<String> = Vec::new(), texts(value::pattern);
+    "workloads.resurrected", workloads_resurrected: Resurrected = Resurrected::Report,
+        value::resurrected;
 }
 
 /// Every key there is, in the order of the manual. Those of the lists begin with `window.`, `freeze.`
@@ -312,6 +314,12 @@ impl Show for OnFailure {
 }
 
 impl Show for WithoutWayBack {
+    fn show(&self) -> Value {
+        Value::String(self.name().to_owned())
+    }
+}
+
+impl Show for Resurrected {
     fn show(&self) -> Value {
         Value::String(self.name().to_owned())
     }

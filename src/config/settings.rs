@@ -463,6 +463,32 @@ pub struct Services {
 pub struct Workloads {
     /// `ignore`: unit or container names (glob `*`) that are neither restored nor verified.
     pub ignore: Vec<String>,
+    /// `resurrected`: what becomes of containers that somebody had stopped and their engine has
+    /// started again (default `report`).
+    pub resurrected: Resurrected,
+}
+
+/// What becomes of a stopped container that its engine has started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Resurrected {
+    /// The journal says so. The default.
+    Report,
+    /// It is stopped again.
+    Stop,
+}
+
+impl Resurrected {
+    /// Every choice.
+    pub const ALL: [Self; 2] = [Self::Report, Self::Stop];
+
+    /// Its word in configuration files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Report => "report",
+            Self::Stop => "stop",
+        }
+    }
 }
 
 /// Format of [`LockChoice`].

@@ -276,7 +276,10 @@ impl Merged {
                 never: self.services_never.value,
                 by_reboot: self.services_by_reboot.value,
             },
-            workloads: Workloads { ignore: self.workloads_ignore.value },
+            workloads: Workloads {
+                ignore: self.workloads_ignore.value,
+                resurrected: self.workloads_resurrected.value,
+            },
         }
     }
 }

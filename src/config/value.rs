@@ -15,8 +15,8 @@ use super::{
     error::Kind,
     fragment::{Node, Reader},
     settings::{
-        ApplyMode, NewDependencies, OnFailure, OnOverdue, Phased, Removals, Snapshot, Strategy,
-        WithoutWayBack,
+        ApplyMode, NewDependencies, OnFailure, OnOverdue, Phased, Removals, Resurrected, Snapshot,
+        Strategy, WithoutWayBack,
     },
     suggest,
 };
@@ -421,6 +421,16 @@ pub(super) fn pattern(text: &str) -> Result<(), Complaint> {
     }
     let help = "write the name of a unit or container, such as \"backup*.service\"".to_owned();
     Err((format!("{text:?} cannot be a name"), Some(help)))
+}
+
+/// `workloads.resurrected`
+pub(super) fn resurrected(
+    reader: &mut Reader<'_>,
+    key: &str,
+    node: &Node<'_>,
+) -> Option<Resurrected> {
+    let what = "answer to resurrected containers";
+    word(reader, key, node, (what, &Resurrected::ALL), Resurrected::name)
 }
 
 /// `services.restart`

@@ -5,6 +5,8 @@ use std::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::{order::Compose, wish::Wish};
+
 /// A container engine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -36,6 +38,8 @@ pub struct Container {
     pub engine: Engine,
     /// Its name.
     pub name: String,
+    /// Its id.
+    pub id: String,
     /// The image, as it was named.
     pub image: String,
     /// When the engine starts it by itself.
@@ -58,6 +62,12 @@ pub struct Container {
     pub restarts: u32,
     /// When it was started last.
     pub started: Option<Timestamp>,
+    /// What its labels say about restoring it.
+    pub wish: Wish,
+    /// Its place in a project of Compose.
+    pub compose: Option<Compose>,
+    /// Names or ids of containers whose namespaces it shares, or whose volumes it takes.
+    pub joins: Vec<String>,
 }
 
 /// What a container's health check says.

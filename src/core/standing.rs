@@ -1,9 +1,14 @@
 //! How a recorded unit or container stands now, and what that means for restoring and verifying.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use super::record::{
-    Container, Engine, Health, Policy, Record, RecordedContainer, RecordedUnit, Unit, Units,
+use jiff::Timestamp;
+
+use super::{
+    record::{
+        Container, Engine, Health, Policy, Record, RecordedContainer, RecordedUnit, Unit, Units,
+    },
+    wish::Restore,
 };
 
 /// How something that ran before stands now. The texts are whole sentences without a full stop.
@@ -35,6 +40,8 @@ pub struct Observed {
     pub silent: BTreeMap<Engine, String>,
     /// Files of recorded services that are still there.
     pub files: Vec<String>,
+    /// When it was looked, to tell how long a container has been up.
+    pub at: Option<Timestamp>,
 }
 
 impl Observed {
@@ -61,7 +68,7 @@ impl Observed {
     /// A service whose file is still there but no longer makes a unit (a generator refuses it) is
     /// lost; one whose file was removed is not missed.
     fn not_found(&self, recorded: &RecordedUnit) -> Standing {
-        let RecordedUnit { name, file } = recorded;
+        let RecordedUnit { name, file, .. } = recorded;
         if self.files.contains(file) {
             Standing::Wrong(format!("{name} no longer exists, although {file} does"))
         } else {
@@ -95,23 +102,70 @@ impl Observed {
                 "{recorded} waits to be restarted (exit status {code}, restarted {restarts} times by now)"
             ));
         }
-        if now.running { health(recorded, now) } else { stopped(recorded, now) }
+        if now.running { self.health(recorded, now) } else { stopped(recorded, now) }
     }
 
-    /// What is wrong with the node: the recorded things that are not fine, then the units that fail
-    /// now and did not before.
+    fn health(&self, recorded: &RecordedContainer, now: &Container) -> Standing {
+        let late = match (recorded.health_timeout_secs, self.up_for(now)) {
+            (Some(limit), Some(up)) if up.as_secs() > limit => {
+                format!(" {} s after its start ({limit} s at most)", up.as_secs())
+            }
+            _ => String::new(),
+        };
+        match now.health {
+            Health::Unchecked | Health::Healthy => Standing::Fine,
+            Health::Unhealthy | Health::Starting if recorded.unhealthy => Standing::Fine,
+            Health::Starting => {
+                Standing::Wrong(format!("{recorded} is not yet known to be healthy{late}"))
+            }
+            Health::Unhealthy => Standing::Wrong(format!("{recorded} is unhealthy{late}")),
+        }
+    }
+
+    /// How long a container has been up.
+    fn up_for(&self, now: &Container) -> Option<Duration> {
+        Duration::try_from(self.at?.duration_since(now.started?)).ok()
+    }
+
+    /// Whether a container is up, not yet healthy, and still has time to become it.
+    #[must_use]
+    pub fn may_become_healthy(&self, recorded: &RecordedContainer) -> bool {
+        let now = self.containers.get(&(recorded.engine, recorded.name.clone()));
+        let sick = |now: &&Container| {
+            now.running
+                && !recorded.unhealthy
+                && matches!(now.health, Health::Starting | Health::Unhealthy)
+        };
+        let up = now.filter(sick).and_then(|now| self.up_for(now));
+        let limit = recorded.health_timeout_secs.map(Duration::from_secs);
+        up.zip(limit).is_some_and(|(up, limit)| up < limit)
+    }
+
+    /// What is wrong with the node: what is required and not fine, then the units that fail now and
+    /// did not before.
     #[must_use]
     pub fn failing(&self, record: &Record) -> Vec<String> {
-        let units = record.units.iter().map(|u| self.unit(u));
-        let visible = record.containers.iter().filter(|c| !self.silent.contains_key(&c.engine));
-        let containers = visible.map(|c| self.container(c));
-        let mut failing: Vec<String> = units.chain(containers).filter_map(complaint).collect();
-        failing.extend(self.silent.iter().map(|(engine, why)| {
-            let lost = record.containers.iter().filter(|c| c.engine == *engine).count();
-            format!("{lost} container(s) of {engine} cannot be seen: {why}")
-        }));
+        let mut failing = self.missed(record, Restore::Required);
         failing.extend(self.new_failures(record));
         failing
+    }
+
+    /// What is not fine of the recorded things that are to be restored in this way.
+    #[must_use]
+    pub fn missed(&self, record: &Record, wish: Restore) -> Vec<String> {
+        let wanted = record.units.iter().filter(|u| u.restore == wish);
+        let units = wanted.map(|u| self.unit(u));
+        let wanted = || record.containers.iter().filter(|c| c.restore == wish);
+        let visible = wanted().filter(|c| !self.silent.contains_key(&c.engine));
+        let containers = visible.map(|c| self.container(c));
+        let mut missed: Vec<String> = units.chain(containers).filter_map(complaint).collect();
+        for (engine, why) in &self.silent {
+            let lost = wanted().filter(|c| c.engine == *engine).count();
+            if lost > 0 {
+                missed.push(format!("{lost} container(s) of {engine} cannot be seen: {why}"));
+            }
+        }
+        missed
     }
 
     fn new_failures<'a>(&'a self, record: &'a Record) -> impl Iterator<Item = String> + 'a {
@@ -150,18 +204,9 @@ fn vanished(recorded: &RecordedContainer) -> Standing {
     }
 }
 
-fn health(recorded: &RecordedContainer, now: &Container) -> Standing {
-    match now.health {
-        Health::Unchecked | Health::Healthy => Standing::Fine,
-        Health::Unhealthy | Health::Starting if recorded.unhealthy => Standing::Fine,
-        Health::Starting => Standing::Wrong(format!("{recorded} is not yet known to be healthy")),
-        Health::Unhealthy => Standing::Wrong(format!("{recorded} is unhealthy")),
-    }
-}
-
 fn stopped(recorded: &RecordedContainer, now: &Container) -> Standing {
     let text = format!("{recorded} is {} (exit status {})", now.status, now.exit_code);
-    match &now.unit {
+    match recorded.unit.as_ref().or(now.unit.as_ref()) {
         Some(unit) => Standing::Wrong(format!("{text}; {unit} runs it")),
         None if now.status == "paused" => Standing::Wrong(format!("{recorded} is paused")),
         None => Standing::Down(text),
@@ -197,9 +242,8 @@ pub fn restarted(before: &Restarts, now: &Restarts, known: &[String]) -> Vec<Str
 
 #[cfg(test)]
 mod tests {
-    use jiff::Timestamp;
-
     use super::*;
+    use crate::core::wish::Wish;
 
     fn unit(name: &str, active: &str, sub: &str) -> Unit {
         Unit {
@@ -213,7 +257,11 @@ mod tests {
     }
 
     fn recorded(name: &str) -> RecordedUnit {
-        RecordedUnit { name: name.to_owned(), file: format!("/etc/containers/systemd/{name}") }
+        RecordedUnit {
+            name: name.to_owned(),
+            file: format!("/etc/containers/systemd/{name}"),
+            restore: Restore::Required,
+        }
     }
 
     fn observed(units: &[Unit]) -> Observed {
@@ -333,6 +381,10 @@ mod tests {
             exit_code: 0,
             restarts: 0,
             started: None,
+            id: String::new(),
+            wish: Wish::default(),
+            compose: None,
+            joins: Vec::new(),
         }
     }
 
@@ -402,6 +454,47 @@ mod tests {
         assert_eq!(nothing.container(&removed), gone("container db (docker) no longer exists"));
         let owned = RecordedContainer { unit: Some("db.service".to_owned()), ..was() };
         assert_eq!(nothing.container(&owned), gone("container db (docker) no longer exists"));
+    }
+
+    #[test]
+    fn only_what_is_required_is_a_failure_and_the_rest_is_told_apart() {
+        let names = ["web.service", "extra.service", "scratch.service"];
+        let now = observed(&names.map(|name| unit(name, "inactive", "dead")));
+        let all = [Restore::Required, Restore::BestEffort, Restore::No];
+        let record = Record {
+            units: names
+                .iter()
+                .zip(all)
+                .map(|(name, restore)| RecordedUnit { restore, ..recorded(name) })
+                .collect(),
+            containers: all.map(|restore| RecordedContainer { restore, ..was() }).to_vec(),
+            ..empty()
+        };
+        let gone = "container db (docker) no longer exists";
+        assert_eq!(now.failing(&record), ["web.service is not running", gone]);
+        assert_eq!(
+            now.missed(&record, Restore::BestEffort),
+            ["extra.service is not running", gone]
+        );
+    }
+
+    #[test]
+    fn a_container_has_its_time_to_become_healthy_and_then_it_is_said_that_it_is_over() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let slow =
+            Container { health: Health::Starting, started: Some(at(1000)), ..container("running") };
+        let seen = |second| Observed { at: Some(at(second)), ..with(&slow) };
+        let patient = RecordedContainer { health_timeout_secs: Some(120), ..was() };
+        assert!(seen(1119).may_become_healthy(&patient));
+        assert!(!seen(1120).may_become_healthy(&patient) && !seen(1001).may_become_healthy(&was()));
+        assert!(!with(&slow).may_become_healthy(&patient), "it is not known how long it is up");
+        let text = "container db (docker) is not yet known to be healthy";
+        assert_eq!(seen(1119).container(&patient), wrong(text));
+        let late = format!("{text} 130 s after its start (120 s at most)");
+        assert_eq!(seen(1130).container(&patient), wrong(&late));
+        let healthy = Container { health: Health::Healthy, ..slow.clone() };
+        let now = Observed { at: Some(at(1001)), ..with(&healthy) };
+        assert!(!now.may_become_healthy(&patient));
     }
 
     #[test]

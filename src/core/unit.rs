@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::wish::Wish;
+
 /// One unit as systemd shows it now; words as systemd has them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unit {
@@ -27,6 +29,14 @@ pub struct Unit {
     pub triggered_by: Vec<String>,
     /// Its unit file, or the file it is generated from; empty when there is none.
     pub file: String,
+    /// The files its settings come from, in the order they are read in.
+    pub settings: Vec<String>,
+    /// What those say about restoring it.
+    pub wish: Wish,
+    /// The commands that start it, word by word.
+    pub starts: Vec<Vec<String>>,
+    /// The commands that run when it ends.
+    pub ends: Vec<Vec<String>>,
     /// A job for it waits or runs.
     pub busy: bool,
     /// Times systemd has restarted it by itself since it was started.
@@ -60,13 +70,19 @@ impl Unit {
     /// It has failed, or fails over and over, and that is news about the node.
     #[must_use]
     pub fn failing(&self) -> bool {
-        (self.active == "failed" || self.between_restarts()) && self.is_workload()
+        (self.active == "failed" || self.between_restarts()) && self.is_workload() && self.judged()
     }
 
     /// systemd waits to start it again after it ended badly.
     #[must_use]
     pub fn between_restarts(&self) -> bool {
         self.active == "activating" && self.sub.starts_with("auto-restart")
+    }
+
+    /// The node fails when it does.
+    #[must_use]
+    pub fn judged(&self) -> bool {
+        self.wish.judged()
     }
 
     /// Not a session, a one-off unit or lockkeeper itself: those are neither restored nor blamed.

@@ -459,7 +459,8 @@ async fn restore(context: Context, plan: Option<PlanId>, grace: Duration) -> Ans
     if let Some(plan) = plan {
         context.show(restart_stale(&executor, &plan).await?);
     }
-    let limit = grace + Duration::from_secs(600);
+    // Units, containers, and the time these may take to become healthy.
+    let limit = grace + Duration::from_secs(1800);
     let restored = parse(&within(limit, executor.restore(grace.as_secs())).await?)?;
     // Those that fail are owed, and keep the node from being healthy.
     context.hooks(Point::PostBoot).await?;

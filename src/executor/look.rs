@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use super::{Context, WorkloadError};
 use crate::{
-    adapters::{containers, containers::Client},
+    adapters::{clock, containers, containers::Client},
     core::{
         record::{Engine, Record, Units, ignored},
         standing::Observed,
@@ -23,6 +23,7 @@ pub(super) async fn look(context: &Context, record: &Record) -> Result<Seen, Wor
     let mut observed = Observed {
         units: units(context, record).await?,
         files: files(record),
+        at: Some(clock::wall()),
         ..Observed::default()
     };
     let mut clients = BTreeMap::new();

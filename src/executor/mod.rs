@@ -16,7 +16,7 @@ use crate::{
     },
     config::{
         self,
-        settings::{Packages, Services, Settings},
+        settings::{Packages, Resurrected, Services, Settings, Workloads},
     },
     core::standing::Restarts,
 };
@@ -38,9 +38,12 @@ pub mod stale;
 pub mod undo;
 pub mod verify;
 
+mod bring_up;
 mod checks;
 mod foreign_checks;
+mod leftover;
 mod look;
+mod resurrected;
 
 /// Where the executor keeps its files on an installed system (root, 0755).
 pub const STATE: &str = "/var/lib/lockkeeper-executor";
@@ -56,6 +59,8 @@ pub struct Context {
     pub systemd: Systemd,
     /// Units and containers nobody restores or verifies (`workloads.ignore`, globs with `*`).
     pub ignore: Vec<String>,
+    /// `workloads.resurrected`
+    pub resurrected: Resurrected,
     /// The root of the configuration.
     pub config: PathBuf,
     /// `[services]`
@@ -79,6 +84,7 @@ impl Context {
             record: state.join("record.json"),
             systemd,
             ignore,
+            resurrected: Settings::default().workloads.resurrected,
             config: config.to_owned(),
             services: Settings::default().services,
             hooks: state.join("hooks.json"),
@@ -92,6 +98,13 @@ impl Context {
     #[must_use]
     pub fn with_services(self, services: Services) -> Self {
         Self { services, ..self }
+    }
+
+    /// The same with other `[workloads]` than the built-in ones.
+    #[must_use]
+    pub fn with_workloads(self, workloads: Workloads) -> Self {
+        let Workloads { ignore, resurrected } = workloads;
+        Self { ignore, resurrected, ..self }
     }
 
     /// Remembers counts of automatic restarts; answers with those remembered before, if any.

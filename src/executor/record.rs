@@ -16,13 +16,16 @@ use crate::{
 pub async fn record(context: &Context) -> Result<(), WorkloadError> {
     // Units first: looking at Podman's containers starts its socket.
     let units = context.systemd.workloads().await?;
-    let containers = containers::running(&context.systemd).await?;
+    let (containers, stopped) = containers::all(&context.systemd).await?;
     let checks = failing_checks(context).await?;
-    let record =
-        Record { checks, ..Record::of(boot::boot_id()?, clock::wall(), &units, &containers) };
+    let record = Record::of(boot::boot_id()?, clock::wall(), &units, &containers);
+    let record = Record { checks, ..record.with_stopped(stopped) };
     // A cycle begins: what an earlier one has restarted may be restarted again.
     stale::forget(context)?;
     state_file::write(&context.record, &record)?;
+    for doubt in &record.doubts {
+        warn!("{doubt}");
+    }
     info!(
         units = record.units.len(),
         containers = record.containers.len(),

@@ -7,16 +7,18 @@ use tracing::{info, warn};
 
 use super::{
     Context, WorkloadError,
+    bring_up::bring_up,
+    leftover,
     look::{Seen, look},
-    record,
+    record, resurrected,
 };
 use crate::{
     adapters::systemd::jobs::Started,
     core::{
         record::{Record, RecordedContainer},
         standing::{Observed, Standing, engine_starts},
+        wish::{LONGEST_HEALTH_TIMEOUT, Restore},
     },
-    observe::logging::chain,
 };
 
 /// How often the node is looked at while others bring things back.
@@ -27,8 +29,9 @@ const SETTLING: Duration = Duration::from_secs(1);
 const STARTING: Duration = Duration::from_secs(180);
 
 /// Lets systemd and the engines do their part, at most for `grace`, then starts what is still down:
-/// units first, containers after them in the order they were started in before. Answers with what
-/// it started. What cannot be started is logged, and left to `Verify` to judge.
+/// units first, containers after them, and gives those with a time limit of their own the time to
+/// become healthy. Answers with what it started. What cannot be started is logged, and left to
+/// `Verify` to judge.
 pub async fn restore(context: &Context, grace: Duration) -> Result<Vec<String>, WorkloadError> {
     let Some(record) = record::load(context)? else {
         info!("there is no record: nothing to restore");
@@ -36,14 +39,35 @@ pub async fn restore(context: &Context, grace: Duration) -> Result<Vec<String>, 
     };
     let seen = await_others(context, &record, Instant::now() + grace).await?;
     let mut started = start_units(context, &record, &seen.observed).await?;
-    let seen = look(context, &record).await?;
+    let mut seen = look(context, &record).await?;
+    let cleared = clear_leftovers(context, &record, &seen.observed).await;
+    if !cleared.is_empty() {
+        started.extend(start_all(context, cleared).await?);
+        seen = look(context, &record).await?;
+    }
     report_gone(&record, &seen.observed);
-    for container in &record.containers {
-        if start_container(&seen, container).await {
-            started.push(container.to_string());
-        }
+    resurrected::see_to(context, &record).await;
+    started.extend(bring_up(&seen, &record).await);
+    let seen = await_health(context, &record).await?;
+    for text in seen.observed.missed(&record, Restore::BestEffort) {
+        warn!("{text}: it need not be back, so the node does not fail for it");
     }
     Ok(started)
+}
+
+/// Looks until every container that may take its time is healthy, or its time is over.
+async fn await_health(context: &Context, record: &Record) -> Result<Seen, WorkloadError> {
+    let deadline = Instant::now() + LONGEST_HEALTH_TIMEOUT;
+    loop {
+        let seen = look(context, record).await?;
+        let patient = |c: &&RecordedContainer| {
+            c.restore == Restore::Required && seen.observed.may_become_healthy(c)
+        };
+        if record.containers.iter().find(patient).is_none() || Instant::now() >= deadline {
+            return Ok(seen);
+        }
+        sleep(EVERY).await;
+    }
 }
 
 /// Looks until nothing more is to be expected from others, or until `deadline`.
@@ -65,7 +89,8 @@ async fn await_others(
 
 /// Whether systemd or an engine is still going to bring something up.
 fn expecting(record: &Record, now: &Observed) -> bool {
-    let units = record.units.iter().any(|u| matches!(now.unit(u), Standing::Coming(_)));
+    let units = record.units.iter().filter(|u| u.restore != Restore::No);
+    let mut units = units.map(|u| now.unit(u));
     let container = |c: &RecordedContainer| match now.container(c) {
         Standing::Coming(_) => true,
         Standing::Down(_) => {
@@ -73,7 +98,8 @@ fn expecting(record: &Record, now: &Observed) -> bool {
         }
         Standing::Fine | Standing::Wrong(_) | Standing::Gone(_) => false,
     };
-    units || record.containers.iter().any(container)
+    let mut containers = record.containers.iter().filter(|c| c.restore != Restore::No);
+    units.any(|standing| matches!(standing, Standing::Coming(_))) || containers.any(container)
 }
 
 async fn start_units(
@@ -88,8 +114,25 @@ async fn start_units(
         }
         _ => None,
     };
-    let names: Vec<String> =
-        record.units.iter().filter_map(|u| down(&u.name, now.unit(u))).collect();
+    let wanted = record.units.iter().filter(|u| u.restore != Restore::No);
+    start_all(context, wanted.filter_map(|u| down(&u.name, now.unit(u))).collect()).await
+}
+
+/// The units that may start now, since what was left of their containers is removed.
+async fn clear_leftovers(context: &Context, record: &Record, now: &Observed) -> Vec<String> {
+    let mut cleared = Vec::new();
+    for recorded in record.units.iter().filter(|u| u.restore != Restore::No) {
+        let Some(unit) = now.units.get(&recorded.name).filter(|unit| unit.failing()) else {
+            continue;
+        };
+        if leftover::clear(context, record, unit).await {
+            cleared.push(unit.name.clone());
+        }
+    }
+    cleared
+}
+
+async fn start_all(context: &Context, names: Vec<String>) -> Result<Vec<String>, WorkloadError> {
     if names.is_empty() {
         return Ok(names);
     }
@@ -107,29 +150,6 @@ async fn start_units(
         }
     }
     Ok(started)
-}
-
-/// Starts one container if it is down; whether it runs now because of that.
-async fn start_container(seen: &Seen, recorded: &RecordedContainer) -> bool {
-    let Standing::Down(why) = seen.observed.container(recorded) else { return false };
-    let Some(client) = seen.clients.get(&recorded.engine) else { return false };
-    // A unit started just now, or another container, may have brought it up meanwhile.
-    if matches!(client.inspect(&recorded.name).await, Ok(Some(now)) if now.running) {
-        return false;
-    }
-    info!("{why}: starting it");
-    if let Err(error) = client.start(&recorded.name).await {
-        warn!("{recorded} could not be started: {}", chain(&error));
-        return false;
-    }
-    let now = match client.inspect(&recorded.name).await {
-        Ok(Some(now)) if now.running => return true,
-        Ok(Some(now)) => format!("{} (exit status {})", now.status, now.exit_code),
-        Ok(None) => "gone".to_owned(),
-        Err(error) => format!("not to be seen: {}", chain(&error)),
-    };
-    warn!("{recorded} was started and is {now}");
-    false
 }
 
 fn report_gone(record: &Record, now: &Observed) {

@@ -8,6 +8,7 @@ use crate::core::{
     health::HealthReport,
     record::{Unit, ignored},
     standing::{Containers, Restarts, restarted},
+    wish::Restore,
 };
 
 /// Compares the node with the record. Without a record nobody can tell a new failure from an old
@@ -26,8 +27,14 @@ pub async fn verify(context: &Context) -> Result<HealthReport, WorkloadError> {
     let checks = check::failing(&checks::look(context).await, &record.checks);
     // Units that fail now have their sentence, or are excused.
     let mut known = record.failing;
+    let lenient = record.units.iter().filter(|unit| unit.restore != Restore::Required);
+    known.extend(lenient.map(|unit| unit.name.clone()));
+    let mut containers = seen.observed.containers;
+    for lenient in record.containers.iter().filter(|c| c.restore != Restore::Required) {
+        containers.remove(&(lenient.engine, lenient.name.clone()));
+    }
     known.extend(seen.observed.units.into_values().filter(Unit::failing).map(|unit| unit.name));
-    failing.extend(unstable(context, &seen.observed.containers, &known).await?);
+    failing.extend(unstable(context, &containers, &known).await?);
     failing.extend(checks);
     Ok(HealthReport { failing })
 }

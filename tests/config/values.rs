@@ -7,7 +7,8 @@ use lockkeeper::config::{
     self, Loaded, Origin, duration,
     probes::{Probe, Target},
     settings::{
-        ApplyMode, NewDependencies, OnFailure, Phased, Removals, Snapshot, Strategy, WithoutWayBack,
+        ApplyMode, NewDependencies, OnFailure, Phased, Removals, Resurrected, Snapshot, Strategy,
+        WithoutWayBack,
     },
 };
 use lockkeeper::core::choice::Origins;
@@ -51,7 +52,7 @@ fn every_key_arrives_where_it_belongs() {
          new_dependencies = \"refuse\", removals = \"allow\", phased = \"ignore\", snapshot = \"btrfs\" }\n\
          canary = { publish = true, follow = \"first\", soak = \"14m\" }\n\
          services = { restart = \"list\", never = [\"sql*\"], by_reboot = [\"a.service\"] }\n\
-         workloads.ignore = [\"foo*.service\"]\n\
+         workloads = { ignore = [\"foo*.service\"], resurrected = \"stop\" }\n\
          [etcd]\n\
          endpoints = [\"http://etcd-1.example.com:2379\", \"http://[2001:db8::1]:2379\"]\n\
          prefix = \"/a/b\"\n\
@@ -104,6 +105,7 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(settings.services.never, ["sql*"]);
     assert_eq!(settings.services.by_reboot, ["a.service"]);
     assert_eq!(settings.workloads.ignore, ["foo*.service"]);
+    assert_eq!(settings.workloads.resurrected, Resurrected::Stop);
 }
 
 #[test]

@@ -5,17 +5,26 @@ use std::{collections::HashMap, time::Duration};
 use bollard::{
     API_DEFAULT_VERSION, Docker,
     errors::Error as ApiError,
-    models::{ContainerInspectResponse, ContainerState, HealthStatusEnum, RestartPolicyNameEnum},
-    query_parameters::ListContainersOptionsBuilder,
+    models::{
+        ContainerInspectResponse, ContainerState, ContainerSummary, HealthStatusEnum, HostConfig,
+        RestartPolicyNameEnum,
+    },
+    query_parameters::{ListContainersOptionsBuilder, RemoveContainerOptionsBuilder},
 };
 use jiff::Timestamp;
 
 use super::ContainerError;
-use crate::core::record::{Container, Engine, Health, Policy};
+use crate::{
+    adapters::wishes,
+    core::{
+        order::Compose,
+        record::{Container, Engine, Health, Policy, Stopped},
+    },
+};
 
 /// Reading takes this long at most. Docker may be only socket-activated and has to start first.
 const READING: Duration = Duration::from_secs(30);
-/// Starting one container takes this long at most.
+/// Starting or stopping one container takes this long at most.
 const STARTING: Duration = Duration::from_secs(120);
 
 /// A connection to an engine that answers.
@@ -37,14 +46,26 @@ impl Client {
 
     /// The running containers.
     pub async fn running(&self) -> Result<Vec<Container>, ContainerError> {
-        let filters = HashMap::from([("status".to_owned(), vec!["running".to_owned()])]);
-        let options = ListContainersOptionsBuilder::new().filters(&filters).build();
-        let rows = self.api.list_containers(Some(options)).await.map_err(self.failed("list"))?;
         let mut found = Vec::new();
-        for id in rows.into_iter().filter_map(|row| row.id) {
+        for id in self.list(&["running"]).await?.into_iter().filter_map(|row| row.id) {
             found.extend(self.inspect(&id).await?);
         }
         Ok(found)
+    }
+
+    /// The containers that are there and do not run.
+    pub async fn stopped(&self) -> Result<Vec<Stopped>, ContainerError> {
+        let rows = self.list(&["created", "exited"]).await?;
+        let names = rows.into_iter().filter_map(|row| row.names?.into_iter().next());
+        let engine = self.engine;
+        Ok(names.map(|name| Stopped { engine, name: without_slash(&name) }).collect())
+    }
+
+    async fn list(&self, states: &[&str]) -> Result<Vec<ContainerSummary>, ContainerError> {
+        let states = states.iter().map(|state| (*state).to_owned()).collect();
+        let filters: HashMap<String, Vec<String>> = HashMap::from([("status".to_owned(), states)]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        self.api.list_containers(Some(options)).await.map_err(self.failed("list"))
     }
 
     /// One container, by name or id; `None` when there is none.
@@ -62,6 +83,19 @@ impl Client {
         api.start_container(name, None).await.map_err(self.failed(&format!("start {name}")))
     }
 
+    /// Stops a container, in the time it is given for that; one that does not run is left alone.
+    pub async fn stop(&self, name: &str) -> Result<(), ContainerError> {
+        let api = self.api.clone().with_timeout(STARTING);
+        api.stop_container(name, None).await.map_err(self.failed(&format!("stop {name}")))
+    }
+
+    /// Removes a container that does not run. Its volumes stay.
+    pub async fn remove(&self, name: &str) -> Result<(), ContainerError> {
+        let options = RemoveContainerOptionsBuilder::new().force(false).v(false).build();
+        let removed = self.api.remove_container(name, Some(options)).await;
+        removed.map_err(self.failed(&format!("remove {name}")))
+    }
+
     fn failed(&self, what: &str) -> impl FnOnce(ApiError) -> ContainerError {
         let (engine, what) = (self.engine, what.to_owned());
         move |source| ContainerError::Request { engine, what, source }
@@ -74,11 +108,16 @@ fn container(engine: Engine, answer: ContainerInspectResponse) -> Container {
     let config = answer.config.unwrap_or_default();
     let host = answer.host_config.unwrap_or_default();
     let labels = config.labels.unwrap_or_default();
+    let name = without_slash(&answer.name.unwrap_or_default());
     let paused = state.paused.unwrap_or_default();
     let restarting = state.restarting.unwrap_or_default();
     Container {
         engine,
-        name: answer.name.unwrap_or_default().trim_start_matches('/').to_owned(),
+        id: answer.id.unwrap_or_default(),
+        wish: wishes::of_labels(&format!("container {name} ({engine})"), &labels),
+        compose: compose(&labels),
+        joins: joins(&host),
+        name,
         image: config.image.unwrap_or_default(),
         policy: policy(host.restart_policy.and_then(|policy| policy.name)),
         unit: labels.get("PODMAN_SYSTEMD_UNIT").filter(|unit| !unit.is_empty()).cloned(),
@@ -91,6 +130,29 @@ fn container(engine: Engine, answer: ContainerInspectResponse) -> Container {
         restarts: answer.restart_count.and_then(|n| u32::try_from(n).ok()).unwrap_or_default(),
         started: state.started_at.and_then(|text| text.parse::<Timestamp>().ok()),
     }
+}
+
+/// Engines put a slash before a name.
+fn without_slash(name: &str) -> String {
+    name.trim_start_matches('/').to_owned()
+}
+
+/// Compose and podman-compose use the same labels; older ones do not say what depends on what.
+fn compose(labels: &HashMap<String, String>) -> Option<Compose> {
+    let label = |name: &str| labels.get(&format!("com.docker.compose.{name}")).map(String::as_str);
+    let depends_on = label("depends_on").unwrap_or_default();
+    Some(Compose::new(label("project")?, label("service")?, depends_on))
+}
+
+/// The containers that must be there before it: whose namespaces it shares, whose volumes it takes,
+/// and those it is linked to.
+fn joins(host: &HostConfig) -> Vec<String> {
+    let modes = [&host.network_mode, &host.ipc_mode, &host.pid_mode];
+    let shared = modes.into_iter().filter_map(|mode| mode.as_deref()?.strip_prefix("container:"));
+    let first = |text: &String| without_slash(text.split(':').next().unwrap_or_default());
+    let volumes = host.volumes_from.iter().flatten().map(first);
+    let links = host.links.iter().flatten().map(first);
+    shared.map(str::to_owned).chain(volumes).chain(links).collect()
 }
 
 fn policy(name: Option<RestartPolicyNameEnum>) -> Policy {

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, os::unix::fs::FileTypeExt, path::Path, time::Du
 
 use crate::{
     adapters::systemd::{Systemd, SystemdError, jobs::Started},
-    core::record::{Container, Engine},
+    core::record::{Container, Engine, Stopped},
 };
 
 mod client;
@@ -57,18 +57,19 @@ pub enum ContainerError {
     Systemd(#[from] SystemdError),
 }
 
-/// The running containers of every engine that is at work.
-pub async fn running(systemd: &Systemd) -> Result<Vec<Container>, ContainerError> {
-    let mut found = Vec::new();
+/// The running containers of every engine that is at work, and those that do not run.
+pub async fn all(systemd: &Systemd) -> Result<(Vec<Container>, Vec<Stopped>), ContainerError> {
+    let (mut running, mut stopped) = (Vec::new(), Vec::new());
     for engine in [Engine::Docker, Engine::Podman] {
         if engine == Engine::Docker && docker_is_down(systemd).await? {
             continue;
         }
         if let Some(client) = connect(engine, systemd).await? {
-            found.extend(client.running().await?);
+            running.extend(client.running().await?);
+            stopped.extend(client.stopped().await?);
         }
     }
-    Ok(found)
+    Ok((running, stopped))
 }
 
 /// Clients of the given engines; those that are not there any more, or do not answer, with the

@@ -9,10 +9,14 @@ use super::{
     Systemd, SystemdError, failed,
     proxies::{LookProxy, ManagerProxy},
 };
-use crate::core::{
-    record::{Unit, Units},
-    stale::{Facts, Obstacle},
-    standing::Restarts,
+use crate::{
+    adapters::wishes,
+    core::{
+        record::{Unit, Units},
+        stale::{Facts, Obstacle},
+        standing::Restarts,
+        wish::Wish,
+    },
 };
 
 /// Kinds of units that may carry a workload.
@@ -73,14 +77,20 @@ impl Systemd {
     pub async fn workloads(&self) -> Result<Units, SystemdError> {
         let names = self.names(&["active"], &RECORDED).await?;
         let mut units = self.units(&names).await?;
+        for unit in units.values_mut().filter(|unit| unit.ought_to_run()) {
+            unit.wish = wishes::of_unit(unit);
+        }
         units.extend(self.failing().await?);
         Ok(units)
     }
 
-    /// Every unit that has failed or waits for its automatic restart.
+    /// Every unit that has failed or waits for its automatic restart, but for those nobody judges.
     pub async fn failing(&self) -> Result<Units, SystemdError> {
         let names = self.names(&["failed", "auto-restart", "auto-restart-queued"], &[]).await?;
         let mut units = self.units(&names).await?;
+        for unit in units.values_mut().filter(|unit| unit.failing()) {
+            unit.wish = wishes::of_unit(unit);
+        }
         units.retain(|_, unit| unit.failing());
         Ok(units)
     }
@@ -124,11 +134,13 @@ impl Systemd {
         Ok((name.to_owned(), facts(&Look(all))))
     }
 
-    /// How often systemd has restarted each running service by itself.
+    /// How often systemd has restarted each running service by itself, but for those nobody judges.
     pub async fn restarts(&self) -> Result<Restarts, SystemdError> {
         let names = self.names(&["active", "reloading", "refreshing"], &["*.service"]).await?;
         let mut units = self.units(&names).await?;
-        units.retain(|_, unit| unit.is_workload());
+        units.retain(|_, unit| {
+            unit.is_workload() && (unit.restarts == 0 || wishes::of_unit(unit).judged())
+        });
         Ok(units.into_iter().map(|(name, unit)| (name, unit.restarts)).collect())
     }
 }
@@ -138,6 +150,9 @@ fn is_about_the_unit(error: &str) -> bool {
     error.starts_with("org.freedesktop.systemd1.")
         || matches!(error.rsplit('.').next(), Some("UnknownObject" | "InvalidArgs"))
 }
+
+/// One command of a service: program, words, whether failure is ignored, and how it went last.
+type Command = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
 
 /// All properties of one unit, as they were in one moment.
 struct Look(HashMap<String, OwnedVariant>);
@@ -150,6 +165,12 @@ impl Look {
     {
         let value = self.0.get(property).and_then(|value| value.try_clone().ok());
         value.and_then(|value| T::try_from(value).ok()).unwrap_or_default()
+    }
+
+    /// The words of the commands in these properties.
+    fn commands(&self, properties: &[&str]) -> Vec<Vec<String>> {
+        let all = properties.iter().flat_map(|property| self.get::<Vec<Command>>(property));
+        all.map(|command| command.1).collect()
     }
 
     fn busy(&self) -> bool {
@@ -185,6 +206,9 @@ fn unit(name: &str, look: &Look) -> Unit {
     for property in ["WantedBy", "RequiredBy", "BoundBy", "UpheldBy"] {
         wanted_by.extend(look.get::<Vec<String>>(property));
     }
+    let mut settings = vec![fragment.clone()];
+    settings.extend(look.get::<Vec<String>>("DropInPaths"));
+    settings.retain(|path| !path.is_empty());
     Unit {
         name: name.to_owned(),
         load: look.get("LoadState"),
@@ -197,6 +221,10 @@ fn unit(name: &str, look: &Look) -> Unit {
         wanted_by,
         triggered_by: look.get("TriggeredBy"),
         file: if generated { source } else { fragment },
+        settings,
+        wish: Wish::default(),
+        starts: look.commands(&["ExecStart"]),
+        ends: look.commands(&["ExecStop", "ExecStopPost"]),
         busy: look.busy(),
         restarts: look.get("NRestarts"),
     }
