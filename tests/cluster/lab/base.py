@@ -1,4 +1,4 @@
-"""The root file system every node starts from: a stock Debian with systemd, etcd and two engines.
+"""The root file system a node starts from: a stock Debian with systemd, etcd and two engines.
 
 Built once by mmdebstrap and kept in a cache directory under a name that is a digest of what it is
 made of; nodes put an overlay on it and never write to it.
@@ -16,31 +16,37 @@ from pathlib import Path
 
 CACHE = Path(os.environ.get("LOCKKEEPER_LAB_CACHE", "/var/cache/lockkeeper-lab"))
 SUITE = "bookworm"
-PACKAGES = sorted(
-    """
+PACKAGES = {
+    SUITE: """
     apt busybox-static ca-certificates crun curl dbus docker.io etcd-client etcd-server
     fuse-overlayfs gpgv iproute2 jq libpam-systemd netavark podman procps systemd systemd-sysv tzdata
-    """.split()
-)
+    """,
+    # Docker is left out: what it does there is the same.
+    "trixie": """
+    apt busybox-static ca-certificates crun curl dbus etcd-client etcd-server
+    gpgv iproute2 libpam-systemd netavark podman procps systemd systemd-sysv tzdata
+    """,
+}
 
 
-def base(say: Callable[[str], None]) -> Path:
+def base(say: Callable[[str], None], suite: str = SUITE) -> Path:
     """The base's directory, built if it is not there yet (about a minute)."""
-    recipe = " ".join([SUITE, *PACKAGES])
-    target = CACHE / f"{SUITE}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
+    packages = sorted(PACKAGES[suite].split())
+    recipe = " ".join([suite, *packages])
+    target = CACHE / f"{suite}-{hashlib.sha256(recipe.encode()).hexdigest()[:12]}"
     CACHE.mkdir(parents=True, exist_ok=True)
     with open(CACHE / ".lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.is_dir():
-            _build(target, say)
+            _build(target, suite, packages, say)
     return target
 
 
-def _build(target: Path, say: Callable[[str], None]) -> None:
-    say(f"building the base system ({SUITE}, {len(PACKAGES)} packages named) in {target}")
+def _build(target: Path, suite: str, packages: list[str], say: Callable[[str], None]) -> None:
+    say(f"building the base system ({suite}, {len(packages)} packages named) in {target}")
     partial = target.with_suffix(".partial")
     shutil.rmtree(partial, ignore_errors=True)
-    args = ["mmdebstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(partial)]
+    args = ["mmdebstrap", "--variant=minbase", f"--include={','.join(packages)}", suite, str(partial)]
     if mirror := os.environ.get("LOCKKEEPER_LAB_MIRROR"):
         args.append(mirror)
     lines = []

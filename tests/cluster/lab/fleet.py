@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from . import etcd, host, workloads
-from .base import base
+from .base import SUITE, base
 from .etcd import Etcd
 from .net import Net
 from .node import Node
@@ -67,7 +67,7 @@ class Lab:
         self._closers: list[Callable[[], None]] = []
 
     def __enter__(self) -> Lab:
-        self._base = base(self.say)
+        self._bases = {SUITE: base(self.say)}
         try:
             self._run = host.Run()
             self._closers.append(self._run.close)
@@ -76,7 +76,7 @@ class Lab:
             self._closers.append(self.net.close)
             self.repo = Repo(self._run.dir / "archive", self.net)
             self._closers.append(self.repo.close)
-            workloads.image(self._base, self._run.dir / "web.tar")
+            workloads.image(self._bases[SUITE], self._run.dir / "web.tar")
             if self.deb:
                 self.repo.add(self.deb)
             self.repo.publish()
@@ -101,29 +101,37 @@ class Lab:
 
     # ---- nodes ----
 
-    def node(self, name: str) -> Node:
+    def node(self, name: str, suite: str = SUITE) -> Node:
         """A new node, not booted yet, that knows only this lab's archive."""
-        node = Node(self._run, self.net, self._base, name, len(self.nodes) + 1)
+        if suite not in self._bases:
+            self._bases[suite] = base(self.say, suite)
+        node = Node(self._run, self.net, self._bases[suite], name, len(self.nodes) + 1)
         self.nodes.append(node)
         self.repo.trust(node)
         return node
 
     def boot(
-        self, names: Iterable[str], members: int = 3, with_workloads: bool = True, papers: Papers | None = None
+        self,
+        names: Iterable[str],
+        members: int = 3,
+        with_workloads: bool = True,
+        papers: Papers | None = None,
+        engines: bool = False,
+        suite: str = SUITE,
     ) -> list[Node]:
         """New nodes, the first `members` of them with etcd, booted and at work.
 
-        Without workloads they still run the plain service, which shows that they are up. With papers,
-        etcd wants to see a certificate.
+        Without workloads they still run the plain service, which shows that they are up; and no container
+        engines, unless those are asked for. With papers, etcd wants to see a certificate.
         """
-        nodes = [self.node(name) for name in names]
+        nodes = [self.node(name, suite) for name in names]
         for index, node in enumerate(nodes):
             if index < members:
                 etcd.member(node, nodes[:members], papers)
             else:
                 etcd.no_member(node)
             workloads.prepare(node, self._run.dir / "web.tar")
-            if not with_workloads:
+            if not with_workloads and not engines:
                 workloads.without_engines(node)
         for node in nodes:
             node.start()

@@ -34,20 +34,25 @@ docker run --detach --name always --restart=always --network=host web /bin/serve
 systemctl start lab-by-hand.service
 """
 # The first process of a container must ask for SIGTERM, or each shutdown waits for its time-out.
+IDLE = b"#!/bin/busybox sh\ntrap 'exit 0' TERM\n/bin/busybox sleep 100000 &\nwait\n"
 SERVE = b"#!/bin/busybox sh\ntrap 'exit 0' TERM\n/bin/busybox httpd -f -p $1 -h /www &\nwait\n"
 
 
 def image(base: Path, target: Path) -> None:
-    """Writes the containers' image, for `podman import` and `docker import`: busybox and one script."""
+    """Writes the containers' image, for `podman import` and `docker import`: busybox and two scripts."""
     with tarfile.open(target, "w") as tar:
         for folder in ("bin", "www", "tmp", "etc"):
             entry = tarfile.TarInfo(folder)
             entry.type, entry.mode = tarfile.DIRTYPE, 0o755
             tar.addfile(entry)
-        for name, content in (("busybox", (base / "usr/bin/busybox").read_bytes()), ("serve", SERVE)):
+        busybox = (base / "usr/bin/busybox").read_bytes()
+        for name, content in (("busybox", busybox), ("serve", SERVE), ("idle", IDLE)):
             entry = tarfile.TarInfo(f"bin/{name}")
             entry.size, entry.mode = len(content), 0o755
             tar.addfile(entry, io.BytesIO(content))
+        shell = tarfile.TarInfo("bin/sh")
+        shell.type, shell.linkname = tarfile.SYMTYPE, "busybox"
+        tar.addfile(shell)
 
 
 def prepare(node: Node, web_image: Path) -> None:
