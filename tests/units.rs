@@ -15,6 +15,7 @@ const DAEMON: &str = "usr/lib/systemd/system/lockkeeperd.service";
 const EXECUTOR: &str = "usr/lib/systemd/system/lockkeeper-executor.service";
 const UPDATE: &str = "usr/lib/systemd/system/lockkeeper-system-update.service";
 const HUB: &str = "usr/lib/systemd/system/lockkeeper-hub.service";
+const BOOT_COMPLETE: &str = "usr/lib/systemd/system/lockkeeper-boot-complete.service";
 const POLICY: &str = "usr/share/dbus-1/system.d/org.lockkeeper1.conf";
 const ACTIVATION: &str = "usr/share/dbus-1/system-services/org.lockkeeper1.Executor.service";
 
@@ -67,6 +68,34 @@ fn systemd_finds_nothing_to_complain_about() {
     let output = run(&mut verify);
     assert!(output.status.success(), "{}", said(&output));
     assert_eq!(said(&output), "");
+}
+
+/// A boot must not wait for ever, and only the target, for which nothing else waits, waits for us.
+#[test]
+fn a_boot_is_not_held_up_by_our_verdict_on_it() {
+    let unit = text(BOOT_COMPLETE);
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join(installed(BOOT_COMPLETE).file_name().unwrap());
+    let program = env!("CARGO_BIN_EXE_rebootctl");
+    let own = "ExecStart=/usr/bin/rebootctl ";
+    assert!(unit.contains(own), "{unit}");
+    fs::write(&copy, unit.replace(own, &format!("ExecStart={program} "))).unwrap();
+    let output =
+        run(Command::new("systemd-analyze").args(["verify", "--recursive-errors=no"]).arg(copy));
+    assert!(output.status.success() && said(&output).is_empty(), "{}", said(&output));
+    for (key, value) in [
+        ("Before", "boot-complete.target"),
+        ("RequiredBy", "boot-complete.target"),
+        ("After", "lockkeeperd.service"),
+        ("Type", "oneshot"),
+    ] {
+        assert_eq!(values(&unit, key), [value], "{key}");
+    }
+    let help = run(Command::new(program).args(["healthy", "--help"]));
+    assert!(help.status.success() && said(&help).contains("--wait"), "{}", said(&help));
+    let minutes = |text: &str| text.trim_end_matches(char::is_alphabetic).parse::<u32>().unwrap();
+    let wait = values(&unit, "ExecStart")[0].rsplit(' ').next().unwrap();
+    assert!(minutes(values(&unit, "TimeoutStartSec")[0]) > minutes(wait), "it says no by itself");
 }
 
 /// Tenths of `systemd-analyze security`'s exposure, 0 (best) to 100. To be lowered, not raised: the

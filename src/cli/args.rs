@@ -27,6 +27,13 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Whether this machine has proved itself healthy since lockkeeper last disturbed it. Ends with 0 when
+    /// it has, or was not disturbed; with 1 and what fails when it has not.
+    Healthy {
+        /// Wait at most so long until it has, or has failed to ("10m").
+        #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0s")]
+        wait: Duration,
+    },
     /// Look for updates now, and stage what is found.
     #[command(visible_alias = "stage")]
     Check {

@@ -12,8 +12,8 @@ use super::{
     origin::{Located, Origin},
     probes::ProbeEntry,
     settings::{
-        ApplyMode, NewDependencies, OnFailure, OnOverdue, Phased, Removals, Resurrected, Snapshot,
-        Strategy, WithoutWayBack,
+        ApplyMode, BootComplete, NewDependencies, OnFailure, OnOverdue, Phased, Removals,
+        Resurrected, Snapshot, Strategy, WithoutWayBack,
     },
     value::{self, between, texts},
 };
@@ -129,6 +129,8 @@ keys! {
     "verify.timeout", verify_timeout: Duration = secs(10 * 60), between(secs(1), DAY);
     "verify.check_timeout", verify_check_timeout: Duration = secs(30), between(secs(1), secs(120));
     "verify.foreign_checks", verify_foreign_checks: bool = true, value::flag;
+    "verify.boot_complete", verify_boot_complete: BootComplete = BootComplete::Ignore,
+        value::boot_complete;
     "schedule.spread", schedule_spread: Duration = Duration::ZERO, between(Duration::ZERO, 7 * DAY);
     "schedule.min_remaining", schedule_min_remaining: Duration = secs(15 * 60),
         between(Duration::ZERO, 7 * DAY);
@@ -267,6 +269,12 @@ impl Show for bool {
 }
 
 impl Show for OnOverdue {
+    fn show(&self) -> Value {
+        Value::String(self.name().to_owned())
+    }
+}
+
+impl Show for BootComplete {
     fn show(&self) -> Value {
         Value::String(self.name().to_owned())
     }

@@ -242,6 +242,31 @@ pub struct Verify {
     pub check_timeout: Duration,
     /// `foreign_checks`: whether the checks of greenboot and health-checker are made (default yes).
     pub foreign_checks: bool,
+    /// `boot_complete`: whether boot-complete.target counts (default `ignore`).
+    pub boot_complete: BootComplete,
+}
+
+/// What systemd's own verdict on a boot counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootComplete {
+    /// It is not looked at. The default.
+    Ignore,
+    /// A node on which boot-complete.target is not reached is not healthy.
+    Require,
+}
+
+impl BootComplete {
+    /// Every choice.
+    pub const ALL: [Self; 2] = [Self::Ignore, Self::Require];
+
+    /// Its word in configuration files.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ignore => "ignore",
+            Self::Require => "require",
+        }
+    }
 }
 
 /// `[packages]`

@@ -245,6 +245,7 @@ impl Merged {
                 timeout: self.verify_timeout.value,
                 check_timeout: self.verify_check_timeout.value,
                 foreign_checks: self.verify_foreign_checks.value,
+                boot_complete: self.verify_boot_complete.value,
             },
             probes: self.probes.value.into_iter().map(ProbeEntry::into_probe).collect(),
             schedule: Schedule {

@@ -15,8 +15,8 @@ use super::{
     error::Kind,
     fragment::{Node, Reader},
     settings::{
-        ApplyMode, NewDependencies, OnFailure, OnOverdue, Phased, Removals, Resurrected, Snapshot,
-        Strategy, WithoutWayBack,
+        ApplyMode, BootComplete, NewDependencies, OnFailure, OnOverdue, Phased, Removals,
+        Resurrected, Snapshot, Strategy, WithoutWayBack,
     },
     suggest,
 };
@@ -129,6 +129,16 @@ pub(super) fn strategy(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> O
 /// `lock.on_overdue`
 pub(super) fn on_overdue(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<OnOverdue> {
     word(reader, key, node, ("answer to an overdue holder", &OnOverdue::ALL), OnOverdue::name)
+}
+
+/// `verify.boot_complete`
+pub(super) fn boot_complete(
+    reader: &mut Reader<'_>,
+    key: &str,
+    node: &Node<'_>,
+) -> Option<BootComplete> {
+    let all = ("answer to boot-complete.target", &BootComplete::ALL[..]);
+    word(reader, key, node, all, BootComplete::name)
 }
 
 /// `packages.origins`: a word, or a list of patterns.

@@ -1,5 +1,5 @@
-//! The admin's own checks: programs in `health.d`, those of greenboot and of health-checker, and the
-//! probes of the configuration. Several run at a time, and all of them together no longer than a while.
+//! The admin's own checks: programs in `health.d`, those of greenboot and of health-checker, the probes of
+//! the configuration, and systemd's boot-complete.target. Several run at a time, and all of them together no longer than a while.
 
 use std::{path::Path, time::Duration};
 
@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use tokio::{sync::Semaphore, time::Instant};
 use tracing::{debug, warn};
 
-use super::{Context, foreign_checks};
+use super::{Context, boot_complete, foreign_checks};
 use crate::{
     adapters::{
         probe,
@@ -16,7 +16,7 @@ use crate::{
     config::{
         self,
         probes::{Probe, Target},
-        settings::Settings,
+        settings::{BootComplete, Settings},
     },
     core::check::{self, Answer, Finding},
     observe::logging::chain,
@@ -33,6 +33,8 @@ pub(super) enum Check {
     Program(Program),
     /// A probe.
     Probe(Probe),
+    /// Whether boot-complete.target is reached.
+    BootComplete,
     /// One that cannot be made, and why.
     Unable(Finding),
 }
@@ -97,6 +99,9 @@ fn all(root: &Path) -> Vec<Check> {
         checks.extend(foreign_checks::find(root, limit));
     }
     checks.extend(settings.probes.into_iter().map(Check::Probe));
+    if settings.verify.boot_complete == BootComplete::Require {
+        checks.push(Check::BootComplete);
+    }
     checks
 }
 
@@ -114,6 +119,7 @@ async fn make(context: &Context, check: Check, deadline: Instant) -> Finding {
     let left = deadline.saturating_duration_since(Instant::now());
     match check {
         Check::Unable(finding) => finding,
+        Check::BootComplete => boot_complete::look(context).await,
         Check::Program(program) => {
             let answer = run(context, &program, left).await;
             Finding { name: program.name, required: program.required, answer }

@@ -38,6 +38,7 @@ pub mod stale;
 pub mod undo;
 pub mod verify;
 
+mod boot_complete;
 mod bring_up;
 mod checks;
 mod foreign_checks;

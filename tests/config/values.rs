@@ -7,8 +7,8 @@ use lockkeeper::config::{
     self, Loaded, Origin, duration,
     probes::{Probe, Target},
     settings::{
-        ApplyMode, NewDependencies, OnFailure, Phased, Removals, Resurrected, Snapshot, Strategy,
-        WithoutWayBack,
+        ApplyMode, BootComplete, NewDependencies, OnFailure, Phased, Removals, Resurrected,
+        Snapshot, Strategy, WithoutWayBack,
     },
 };
 use lockkeeper::core::choice::Origins;
@@ -45,7 +45,7 @@ fn every_key_arrives_where_it_belongs() {
          hooks = { timeout = \"15m\", timeouts = [\"pre-apply/10-*=1h 5m\", \"*/10-pool=2m\"], \
          advisory = [\"post-boot/*\"] }\n\
          reboot.timeout = \"7m\"\n\
-         verify = { grace = \"8s\", settle = \"9s\", timeout = \"10s\", check_timeout = \"15s\", foreign_checks = false }\n\
+         verify = { grace = \"8s\", settle = \"9s\", timeout = \"10s\", check_timeout = \"15s\", foreign_checks = false, boot_complete = \"require\" }\n\
          schedule = { spread = \"11m\", min_remaining = \"12m\" }\n\
          packages = { apply = \"offline\", on_failure = \"stay\", without_way_back = \"refuse\", lock_wait = \"13m\", \
          origins = [\"o=Docker,a=${codename}\"], allow = [\"lib*\"], deny = [\"libx\"], \
@@ -84,6 +84,7 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(settings.verify.timeout, secs(10));
     assert_eq!(settings.verify.check_timeout, secs(15));
     assert!(!settings.verify.foreign_checks);
+    assert_eq!(settings.verify.boot_complete, BootComplete::Require);
     assert_eq!(settings.schedule.spread, secs(11 * 60));
     assert_eq!(settings.schedule.min_remaining, secs(12 * 60));
     let patterns = vec!["o=Docker,a=${codename}".to_owned()];

@@ -54,6 +54,13 @@ impl Systemd {
         Ok(unit(name, &look))
     }
 
+    /// Names of the units that `name` cannot do without.
+    pub async fn required(&self, name: &str) -> Result<Vec<String>, SystemdError> {
+        let path = self.manager().await?.load_unit(name).await;
+        let path = path.map_err(failed(format!("LoadUnit {name}")))?;
+        Ok(self.look(name, path).await?.get("Requires"))
+    }
+
     async fn look(&self, name: &str, path: OwnedObjectPath) -> Result<Look, SystemdError> {
         let proxy = LookProxy::builder(&self.bus).path(path).build().await;
         let proxy = proxy.map_err(failed(format!("the path of {name}")))?;

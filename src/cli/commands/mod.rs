@@ -2,6 +2,7 @@
 
 mod agent;
 mod doctor;
+mod healthy;
 mod lock;
 mod migrate;
 mod reach;
@@ -27,6 +28,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
     match args.command {
         Command::Status(args) => lock::status(args).await,
         Command::Explain { json } => agent::explain(json).await,
+        Command::Healthy { wait } => healthy::healthy(wait).await,
         Command::Check { json } => agent::check(json).await,
         Command::Watch => agent::watch().await,
         Command::Plan { changelog: None, json } => agent::plan(json).await,
