@@ -17,8 +17,8 @@ use crate::{
     observe::logging::chain,
 };
 
-/// So many are started at once.
-const LANES: usize = 6;
+/// So many are started at once: an engine that is at it by itself starts all at once.
+const LANES: usize = 12;
 /// How long all together may take.
 const TOGETHER: Duration = Duration::from_secs(600);
 /// How long others wait for a container to be healthy that has no time limit of its own.

@@ -23,6 +23,8 @@ use crate::{
 
 /// How often the node is looked at while others bring things back.
 const EVERY: Duration = Duration::from_millis(500);
+/// How often systemd is asked whether the boot is over.
+const BOOTING: Duration = Duration::from_millis(100);
 /// A simple service counts as started before its program is: its state is read this much later.
 const SETTLING: Duration = Duration::from_secs(1);
 /// How long all units together may take to start.
@@ -37,9 +39,13 @@ pub async fn restore(context: &Context, grace: Duration) -> Result<Vec<String>, 
         info!("there is no record: nothing to restore");
         return Ok(Vec::new());
     };
-    let seen = await_others(context, &record, Instant::now() + grace).await?;
-    let mut started = start_units(context, &record, &seen.observed).await?;
-    let mut seen = look(context, &record).await?;
+    let mut seen = await_others(context, &record, Instant::now() + grace).await?;
+    let mut started = Vec::new();
+    let down = units_down(&record, &seen.observed);
+    if !down.is_empty() {
+        started.extend(start_all(context, down).await?);
+        seen = look(context, &record).await?;
+    }
     let cleared = clear_leftovers(context, &record, &seen.observed).await;
     if !cleared.is_empty() {
         started.extend(start_all(context, cleared).await?);
@@ -79,11 +85,16 @@ async fn await_others(
     loop {
         let state = context.systemd.state().await?;
         let booting = matches!(state.as_str(), "initializing" | "starting");
-        let seen = look(context, record).await?;
-        if !(booting || expecting(record, &seen.observed)) || Instant::now() >= deadline {
-            return Ok(seen);
+        let late = Instant::now() >= deadline;
+        // A boot has other things to do than to be looked at.
+        if !booting || late {
+            let seen = look(context, record).await?;
+            if late || !expecting(record, &seen.observed) {
+                return Ok(seen);
+            }
         }
-        sleep(EVERY.min(deadline.saturating_duration_since(Instant::now()))).await;
+        let pause = if booting { BOOTING } else { EVERY };
+        sleep(pause.min(deadline.saturating_duration_since(Instant::now()))).await;
     }
 }
 
@@ -102,11 +113,8 @@ fn expecting(record: &Record, now: &Observed) -> bool {
     units.any(|standing| matches!(standing, Standing::Coming(_))) || containers.any(container)
 }
 
-async fn start_units(
-    context: &Context,
-    record: &Record,
-    now: &Observed,
-) -> Result<Vec<String>, WorkloadError> {
+/// The units that nobody is going to start.
+fn units_down(record: &Record, now: &Observed) -> Vec<String> {
     let down = |name: &String, standing| match standing {
         Standing::Down(why) => {
             info!("{why}: starting it");
@@ -115,7 +123,7 @@ async fn start_units(
         _ => None,
     };
     let wanted = record.units.iter().filter(|u| u.restore != Restore::No);
-    start_all(context, wanted.filter_map(|u| down(&u.name, now.unit(u))).collect()).await
+    wanted.filter_map(|u| down(&u.name, now.unit(u))).collect()
 }
 
 /// The units that may start now, since what was left of their containers is removed.

@@ -172,3 +172,45 @@ fn health(state: &ContainerState) -> Health {
         Some(HealthStatusEnum::UNHEALTHY) => Health::Unhealthy,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{
+        order::Until,
+        wish::{Restore, Wish},
+    };
+
+    /// What an engine says about a container, as far as it matters here.
+    fn inspected(text: &str) -> Container {
+        container(Engine::Docker, serde_json::from_str(text).unwrap())
+    }
+
+    #[test]
+    fn labels_say_what_a_container_depends_on_and_wishes() {
+        let web = inspected(
+            r#"{"Id":"0a1b","Name":"/shop-web-1","State":{"Status":"running","Running":true},
+            "Config":{"Image":"web","Labels":{"lockkeeper.restore":"best-effort",
+            "com.docker.compose.project":"shop","com.docker.compose.service":"web",
+            "com.docker.compose.depends_on":"db:service_healthy:false"}}}"#,
+        );
+        assert_eq!((web.name.as_str(), web.id.as_str()), ("shop-web-1", "0a1b"));
+        assert_eq!(web.wish.restore(), Restore::BestEffort);
+        let compose = web.compose.unwrap();
+        assert_eq!((compose.project.as_str(), compose.service.as_str()), ("shop", "web"));
+        assert_eq!(compose.depends_on[0].until, Until::Healthy);
+        let plain = inspected(r#"{"Name":"plain","Config":{}}"#);
+        assert!(plain.compose.is_none() && plain.joins.is_empty() && plain.wish == Wish::default());
+    }
+
+    #[test]
+    fn what_a_container_shares_with_others_is_found() {
+        let joined = inspected(
+            r#"{"Name":"/b","HostConfig":{"NetworkMode":"container:0a1b","IpcMode":"private",
+            "PidMode":"container:pid-of","VolumesFrom":["data:ro"],"Links":["/db:/b/database"]}}"#,
+        );
+        assert_eq!(joined.joins, ["0a1b", "pid-of", "data", "db"]);
+        let own = inspected(r#"{"Name":"/b","HostConfig":{"NetworkMode":"bridge","Links":null}}"#);
+        assert!(own.joins.is_empty());
+    }
+}
