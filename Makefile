@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build deps check test cluster deb demo boot bench bench-lock bench-packages bench-stale clean help
+.PHONY: build deps check test cluster deb demo boot bench bench-lock bench-packages bench-restore bench-stale clean help
 
 VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 DEB := build/lockkeeper_$(VERSION)_$(shell dpkg --print-architecture).deb
@@ -55,6 +55,10 @@ bench-lock: deps
 ## bench-packages: what a check and an update cost, beside apt-get and unattended-upgrade
 bench-packages: deps
 	$(SUDO) env "PATH=$$PATH" benches/packages
+
+## bench-restore: how soon after a reboot all containers are healthy, beside Docker's own restart policy
+bench-restore: deps $(DEB)
+	$(SUDO) benches/restore --deb $(DEB)
 
 ## bench-stale: what it costs to find services on replaced files, beside needrestart
 bench-stale: deps $(DEB)
