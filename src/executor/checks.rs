@@ -55,7 +55,7 @@ pub(super) struct Program {
 
 /// What all checks say now. One look at a time: each program has one unit.
 pub(super) async fn look(context: &Context) -> Vec<Finding> {
-    let _turn = context.checking.lock().await;
+    let mut told = context.checking.lock().await;
     let checks = all(&context.config);
     let (deadline, slots) = (Instant::now() + TOGETHER, Semaphore::new(AT_ONCE));
     let findings = join_all(checks.into_iter().map(|check| async {
@@ -64,9 +64,11 @@ pub(super) async fn look(context: &Context) -> Vec<Finding> {
         make(context, check, deadline).await
     }));
     let findings = findings.await;
-    for remark in check::remarks(&findings) {
+    let remarks: Vec<String> = check::remarks(&findings).into_iter().map(str::to_owned).collect();
+    for remark in remarks.iter().filter(|remark| !told.contains(remark)) {
         warn!("{remark}; that is only reported");
     }
+    *told = remarks;
     findings
 }
 

@@ -72,8 +72,8 @@ pub struct Context {
     pub restarted: PathBuf,
     /// What [`verify`] saw last, as long as this process lives.
     seen: Mutex<Option<Restarts>>,
-    /// Held while the admin's checks run.
-    checking: tokio::sync::Mutex<()>,
+    /// Held while the admin's checks run: what was reported of those that do not count.
+    checking: tokio::sync::Mutex<Vec<String>>,
 }
 
 impl Context {

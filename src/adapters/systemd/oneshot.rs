@@ -18,6 +18,8 @@ use super::proxies::{LookProxy, ManagerProxy};
 const STOPPING: Duration = Duration::from_secs(5);
 /// Beyond its limit, systemd has this long to end it and to say so.
 const LEEWAY: Duration = Duration::from_secs(30);
+/// syslog(3)
+const LOG_WARNING: i32 = 4;
 /// Between two looks; they become rarer.
 const FIRST_LOOK: Duration = Duration::from_millis(10);
 const LAST_LOOK: Duration = Duration::from_millis(500);
@@ -148,6 +150,8 @@ fn properties<'a>(
         ("Environment", oneshot.environment.to_vec().into()),
         ("TimeoutStartUSec", usec(oneshot.limit).into()),
         ("TimeoutStopUSec", usec(STOPPING).into()),
+        // That it was started and has ended is no news: what has come of it is told by whoever asked.
+        ("LogLevelMax", LOG_WARNING.into()),
     ];
     if let Some(input) = input {
         properties.push(("StandardInputFileDescriptor", Fd::from(input).into()));
@@ -290,6 +294,7 @@ mod tests {
             ("Environment", "as"),
             ("TimeoutStartUSec", "t"),
             ("TimeoutStopUSec", "t"),
+            ("LogLevelMax", "i"),
             ("StandardInputFileDescriptor", "h"),
             ("StandardErrorFileDescriptor", "h"),
             ("StandardOutputFileDescriptor", "h"),

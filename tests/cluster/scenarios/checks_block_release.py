@@ -70,6 +70,7 @@ def scenario(lab: Lab) -> None:
     executor = first.journal("-u", "lockkeeper-executor")
     assert f"check {GREENBOOT}/wanted.d/30-wish.sh failed with exit status 1: a wish; that is only reported" in executor
     assert "check 05-old.sh failed with exit status 1: it is always so; as it fails before the update" in executor
+    assert "Starting lockkeeper-check" not in first.journal(), "a check that is made is no news"
     assert first.path("/root/green").exists(), "a check may write where it likes"
     assert not first.run("pgrep", "-f", "sleep 61[12]", check=False).stdout, "nothing of a slow check is left"
     units = first.run("systemctl", "list-units", "--all", "--plain", "--no-legend", "lockkeeper-check*").stdout
