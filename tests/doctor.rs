@@ -434,3 +434,16 @@ async fn a_configuration_with_mistakes_is_told_before_anything_else() {
     off.finding("strategy-off");
     assert!(!off.codes().iter().any(|code| code.contains("etcd")), "{:?}", off.codes());
 }
+
+#[tokio::test]
+async fn a_check_that_cannot_be_run_is_told_before_an_update_meets_it() {
+    let machine =
+        Machine::new("[[probe]]\nname = \"queue\"\ncommand = [\"/usr/local/bin/check-queue\"]\n");
+    let folder = machine.root.path().join("etc/lockkeeper/health.d");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("10-disk.sh"), "#!/bin/sh\n").unwrap();
+    let said = machine.doctor().await;
+    let (text, _) = said.finding("check-cannot-run");
+    assert!(text.contains("check 10-disk.sh cannot be run") && text.contains("not executable"));
+    assert!(text.contains("probe queue cannot be run"), "{text}");
+}

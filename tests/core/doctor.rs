@@ -73,6 +73,7 @@ fn facts(cluster: Result<Cluster, String>) -> Facts {
             agent: Ok(agent),
             clock: Ok(true),
             neighbours: Ok(Neighbours::default()),
+            checks: Vec::new(),
         }),
         store: Some(Store {
             etcdctl: "etcdctl --endpoints=http://192.0.2.1:2379".to_owned(),

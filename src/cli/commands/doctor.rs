@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     adapters::{
-        neighbours, node,
+        neighbours, node, scripts,
         slots::{
             NodeRecord, SlotStore,
             etcd::{Access, EtcdStore},
@@ -27,6 +27,7 @@ use crate::{
     },
     config::{
         self,
+        probes::Target as Asked,
         settings::{Settings, Strategy},
     },
     core::{
@@ -85,7 +86,7 @@ async fn elsewhere(store: &SlotStore, target: &Target) -> Store {
 async fn of_this_machine(root: &Path, apt_config: Option<&Path>) -> Facts {
     let settings = config::load(root).map(|loaded| loaded.settings);
     let neighbours = neighbours::look(root, apt_config).await.map_err(|error| chain(&error));
-    let machine = machine(&settings, neighbours).await;
+    let machine = machine(&settings, neighbours, unrunnable(root, &settings)).await;
     let store = match &settings {
         Ok(settings) if settings.strategy == Strategy::EtcdLock => Some(configured(settings).await),
         Ok(_) | Err(_) => None,
@@ -205,6 +206,7 @@ async fn nodes(store: &SlotStore) -> Result<BTreeMap<String, Node>, String> {
 async fn machine(
     settings: &Result<Settings, config::ConfigErrors>,
     neighbours: Result<Neighbours, String>,
+    checks: Vec<String>,
 ) -> Machine {
     let mode = match settings {
         Ok(settings) => Ok(match settings.strategy {
@@ -218,12 +220,29 @@ async fn machine(
         Ok(bus) => bus,
         Err(error) => {
             let why = format!("the system bus cannot be used: {}", chain(&error));
-            return Machine { mode, agent: Err(why.clone()), clock: Err(why), neighbours };
+            return Machine { mode, agent: Err(why.clone()), clock: Err(why), neighbours, checks };
         }
     };
     let clock = Systemd::new(bus.clone()).clock_synchronised().await;
     let clock = clock.map_err(|error| chain(&error));
-    Machine { mode, agent: agent(&bus).await, clock, neighbours }
+    Machine { mode, agent: agent(&bus).await, clock, neighbours, checks }
+}
+
+/// The admin's checks that cannot be run, as their files show; the executor would say the same.
+fn unrunnable(root: &Path, settings: &Result<Settings, config::ConfigErrors>) -> Vec<String> {
+    let programs = scripts::find(root, &scripts::folders("health.d")).into_iter();
+    let programs = programs.map(|found| (format!("check {}", found.name), found.program));
+    let probes = settings.iter().flat_map(|settings| &settings.probes);
+    let commands = probes.filter_map(|probe| match &probe.target {
+        Asked::Command(argv) => {
+            let program = Path::new(argv.first()?);
+            Some((format!("probe {}", probe.name), scripts::trusted(root, program)))
+        }
+        Asked::Http { .. } | Asked::Tcp(_) => None,
+    });
+    let all = programs.chain(commands);
+    all.filter_map(|(name, program)| Some(format!("{name} cannot be run: {}", program.err()?)))
+        .collect()
 }
 
 async fn agent(bus: &zbus::Connection) -> Result<Agent, String> {

@@ -3,7 +3,7 @@
 use super::{Finding, Machine, Mode, neighbours, note, trouble, warning, well};
 
 pub(super) fn examine(machine: &Machine) -> Vec<Finding> {
-    let findings: Vec<Finding> = [mode(machine), agent(machine), clock(machine)]
+    let findings: Vec<Finding> = [mode(machine), agent(machine), clock(machine), checks(machine)]
         .into_iter()
         .flatten()
         .chain(neighbours::examine(machine))
@@ -80,6 +80,13 @@ fn clock(machine: &Machine) -> Option<Finding> {
     }
 }
 
+fn checks(machine: &Machine) -> Option<Finding> {
+    let sentences = machine.checks.join("; ");
+    let text = format!("{sentences}; no update is begun here until that is mended");
+    let look = "ls -la /etc/lockkeeper/health.d /usr/lib/lockkeeper/health.d".to_owned();
+    (!machine.checks.is_empty()).then(|| warning("check-cannot-run", text).mend([look]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -88,7 +95,8 @@ mod tests {
     fn good() -> Machine {
         let agent = Agent { version: "0.1.0".to_owned(), config_problem: None };
         let neighbours = Ok(Neighbours::default());
-        Machine { mode: Ok(Mode::Fleet), agent: Ok(agent), clock: Ok(true), neighbours }
+        let checks = Vec::new();
+        Machine { mode: Ok(Mode::Fleet), agent: Ok(agent), clock: Ok(true), neighbours, checks }
     }
 
     fn only(machine: &Machine) -> Finding {
@@ -113,6 +121,11 @@ mod tests {
                 Severity::Trouble,
             ),
             (Machine { agent: Ok(pending), ..good() }, "configuration-pending", Severity::Warning),
+            (
+                Machine { checks: vec!["check a cannot be run".to_owned()], ..good() },
+                "check-cannot-run",
+                Severity::Warning,
+            ),
             (Machine { clock: Ok(false), ..good() }, "clock-unsynchronised", Severity::Warning),
             (
                 Machine { clock: Err("no such name".to_owned()), ..good() },

@@ -63,6 +63,8 @@ pub struct Machine {
     pub clock: Result<bool, String>,
     /// Other programs here that update or reboot, or why that is not known.
     pub neighbours: Result<Neighbours, String>,
+    /// The admin's checks that cannot be run: a sentence each.
+    pub checks: Vec<String>,
 }
 
 /// The strategy, as far as it matters here.

@@ -173,6 +173,7 @@ mod tests {
             agent: Ok(agent),
             clock: Ok(true),
             neighbours: Ok(neighbours),
+            checks: Vec::new(),
         };
         let found = examine(&machine);
         assert!(found.iter().all(|finding| !finding.commands.is_empty()), "{found:?}");
