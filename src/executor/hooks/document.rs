@@ -100,3 +100,40 @@ impl Document {
         &self.environment
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn the_manual_lists_exactly_the_fields() {
+        let fields = Fields {
+            schema: SCHEMA,
+            hook: Point::PreApply,
+            node: String::new(),
+            name: String::new(),
+            groups: Vec::new(),
+            boot_id: String::new(),
+            phase: "",
+            reason: "",
+            reboot_expected: false,
+            plan: None,
+            packages: None,
+            cause: Some(Cause::Health),
+            failing: None,
+        };
+        let written = serde_json::to_value(&fields).unwrap();
+        assert_eq!((&written["hook"], &written["cause"]), (&"pre-apply".into(), &"health".into()));
+        let written: BTreeSet<String> = written.as_object().unwrap().keys().cloned().collect();
+        let manual = include_str!("../../../docs/hooks.md");
+        let rows = manual.split_once("| field |").unwrap().1.split_once("\n\n").unwrap().0;
+        let names = rows.lines().skip(2).filter_map(|row| row.split('|').nth(1));
+        let listed: BTreeSet<String> = names
+            .flat_map(|names| names.split('`').skip(1).step_by(2))
+            .map(str::to_owned)
+            .collect();
+        assert_eq!(listed, written);
+    }
+}
