@@ -12,6 +12,7 @@
 mod support;
 
 use lockkeeper::core::{
+    blocker::{Blocker, Kind},
     effect::EffectId,
     event::{Ask, Event, Outcome},
     explain::explain,
@@ -149,7 +150,8 @@ fn a_slot_given_back_because_of_the_policy_is_explained_by_the_policy_of_the_mom
     let job = job(Some(plan(0).id));
     let state = running(staged(now(NIGHT, 0)), Phase::Preflight { job: job.clone() });
     let off = Policy { act: false, ..policy("web-1") };
-    let clear = Outcome::Probed { inhibitors: Evidence::No, quorum: Evidence::No };
+    let clear =
+        Outcome::Probed { inhibitors: Evidence::No, quorum: Evidence::No, blockers: Vec::new() };
     let back = step(&state, &off, now(NIGHT, 1000), done(EffectId(7), clear)).state;
     assert_eq!(back.phase.word(), "releasing");
     let id = EffectId(back.next_effect - 1);
@@ -273,4 +275,66 @@ fn an_answer_by_rules_that_are_no_longer_in_force_is_staged_and_waits() {
     let staged = step(&staging, &strict, now(NIGHT, 3000), done(id, Outcome::Staged));
     assert!(words(&staged).is_empty(), "{:?}", words(&staged));
     assert_eq!(gate::wanted(&staged.state, &strict), None);
+}
+
+#[test]
+fn an_admin_calls_a_cycle_off_as_long_as_it_has_changed_nothing() {
+    let asked = |phase: Phase| {
+        let mut state = running(staged(now(NIGHT, 0)), phase);
+        state.request = Some(Request { at: wall(NIGHT), now: false });
+        step(&state, &policy("web-1"), now(NIGHT, 1000), Event::Ask(Ask::Cancel))
+    };
+    let it = || job(Some(plan(0).id));
+    for phase in [
+        Phase::Preflight { job: it() },
+        Phase::Draining { job: it() },
+        Phase::Recording { job: it() },
+    ] {
+        let expected = match phase {
+            Phase::Preflight { .. } => "releasing",
+            // What drained the node is undone first.
+            _ => "returning",
+        };
+        let step = asked(phase);
+        assert_eq!((step.state.phase.word(), step.ignored), (expected, None));
+        assert_eq!(step.state.request, None);
+        assert_eq!(step.state.hold_off.unwrap().why.code, "called-off");
+    }
+    for phase in [
+        Phase::Applying { job: it(), orders: 1 },
+        Phase::Deciding { job: it() },
+        Phase::Restoring { job: it() },
+        Phase::Confirming { job: it() },
+    ] {
+        let step = asked(phase.clone());
+        assert_eq!(step.state.phase, phase);
+        assert!(step.ignored.is_some() && step.state.request.is_some());
+    }
+}
+
+#[test]
+fn what_an_admin_does_not_want_disturbed_keeps_a_cycle_from_going_on() {
+    let probed = |phase: Phase, kind: Kind| {
+        let evidence = Evidence::Yes { reasons: vec!["backup.service is running".to_owned()] };
+        let outcome = Outcome::Probed {
+            inhibitors: Evidence::No,
+            quorum: Evidence::No,
+            blockers: vec![Blocker::new(kind, evidence)],
+        };
+        let state = running(staged(now(NIGHT, 0)), phase);
+        step(&state, &policy("web-1"), now(NIGHT, 1000), done(EffectId(7), outcome)).state
+    };
+    let it = |now| Job { now, ..job(Some(plan(0).id)) };
+    let before = probed(Phase::Probing { job: it(false) }, Kind::Units);
+    assert_eq!(before.phase, Phase::Steady);
+    let verdict = explain(&before, &policy("web-1"), now(NIGHT, 2000)).verdict;
+    assert_eq!(
+        (verdict.code.as_str(), verdict.text.as_str()),
+        ("unit-running", "backup.service is running")
+    );
+    let held = probed(Phase::Preflight { job: it(false) }, Kind::Users);
+    assert_eq!(held.phase.word(), "releasing");
+    assert_eq!(held.hold_off.unwrap().why.code, "users-logged-in");
+    let asked_now = probed(Phase::Preflight { job: it(true) }, Kind::Users);
+    assert_eq!(asked_now.phase.word(), "draining");
 }

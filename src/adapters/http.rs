@@ -1,4 +1,4 @@
-//! HTTP clients for the few servers a lock is kept by: TLS, time-outs, and errors that name the cause.
+//! HTTP clients for the few servers that are asked before a machine goes down: TLS, time-outs, and errors that name the cause.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -56,6 +56,16 @@ pub(super) fn client(peer: &Peer<'_>) -> Result<Client, String> {
 /// A small file's content; the error names it.
 pub(super) fn read(path: &Path) -> Result<Vec<u8>, String> {
     fs::read(path).map_err(|error| format!("cannot read {}: {error}", path.display()))
+}
+
+/// The token in a file.
+pub(super) fn token(path: &Path) -> Result<String, String> {
+    let text = String::from_utf8(read(path)?).unwrap_or_default();
+    let token = text.trim();
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return Err(format!("{} has no token of printable ASCII characters", path.display()));
+    }
+    Ok(token.to_owned())
 }
 
 /// The innermost error, which names the cause, and not the layers above it.

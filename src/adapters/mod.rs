@@ -1,5 +1,6 @@
 //! Everything that touches the world, one file or folder per outside thing.
 
+pub mod alerts;
 pub mod apt;
 pub mod boot_loader;
 pub mod clock;

@@ -13,7 +13,7 @@ use super::{
     probes::ProbeEntry,
     settings::{
         ApplyMode, BootComplete, NewDependencies, OnFailure, OnOverdue, Phased, Removals,
-        Resurrected, Snapshot, Strategy, WithoutWayBack,
+        Resurrected, Snapshot, Strategy, Users, WithoutWayBack,
     },
     value::{self, between, texts},
 };
@@ -119,6 +119,16 @@ keys! {
     "fleet_lock.key_file", fleet_lock_key_file: Option<PathBuf> = None, value::file;
     "fleet_lock.interval", fleet_lock_interval: Duration = secs(30), between(secs(1), secs(600));
     "fleet_lock.timeout", fleet_lock_timeout: Duration = secs(60), between(secs(1), secs(1800));
+    "blockers.users", blockers_users: Users = Users::Warn, value::users;
+    "blockers.notice", blockers_notice: Duration = secs(60), between(Duration::ZERO, HOUR);
+    "blockers.units", blockers_units: Vec<String> =
+        vec!["apt-daily.service".to_owned(), "apt-daily-upgrade.service".to_owned()],
+        texts(value::unit_pattern);
+    "blockers.alerts_url", blockers_alerts_url: String = String::new(), value::base_url;
+    "blockers.alerts_ignore", blockers_alerts_ignore: Vec<String> = Vec::new(),
+        texts(value::pattern);
+    "blockers.alerts_ca_file", blockers_alerts_ca_file: Option<PathBuf> = None, value::file;
+    "blockers.alerts_token_file", blockers_alerts_token_file: Option<PathBuf> = None, value::file;
     "drain.wait", drain_wait: Duration = secs(5), between(Duration::ZERO, HOUR);
     "hooks.timeout", hooks_timeout: Duration = secs(5 * 60), between(secs(1), DAY);
     "hooks.timeouts", hooks_timeouts: Vec<String> = Vec::new(), texts(value::hook_timeout);
@@ -292,6 +302,12 @@ impl Show for Origins {
 }
 
 impl Show for NewDependencies {
+    fn show(&self) -> Value {
+        Value::String(self.name().to_owned())
+    }
+}
+
+impl Show for Users {
     fn show(&self) -> Value {
         Value::String(self.name().to_owned())
     }

@@ -8,6 +8,7 @@
 //! every error of every file. `keys` is the one list of what can be configured; `layers` the one
 //! list of where it is read from.
 
+mod choices;
 pub mod duration;
 mod entries;
 mod error;

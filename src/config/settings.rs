@@ -4,6 +4,10 @@ use std::{path::PathBuf, time::Duration};
 
 use sha2::{Digest as _, Sha256};
 
+pub use super::choices::{
+    ApplyMode, BootComplete, NewDependencies, OnFailure, OnOverdue, Phased, Removals, Resurrected,
+    Snapshot, Strategy, Users, WithoutWayBack,
+};
 use super::probes::Probe;
 use crate::core::choice::Origins;
 use crate::core::plan::hex;
@@ -11,35 +15,6 @@ use crate::core::record::{ignored, matches};
 use crate::core::slots::MEMBERS_GROUP;
 use crate::core::stale::Mode;
 use crate::core::window::Schedule;
-
-/// How far lockkeeper goes with this machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum Strategy {
-    /// Check and stage; never touch the machine. The default.
-    Off,
-    /// Apply and reboot, one machine on its own (the lock is a local file).
-    Reboot,
-    /// Apply and reboot under a slot of the group in etcd.
-    EtcdLock,
-    /// Apply and reboot under a slot that a FleetLock server gives.
-    FleetLock,
-}
-
-impl Strategy {
-    /// Every strategy this version knows, the mildest first.
-    pub const ALL: [Self; 4] = [Self::Off, Self::Reboot, Self::EtcdLock, Self::FleetLock];
-
-    /// Its word in configuration files and in `status`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Reboot => "reboot",
-            Self::EtcdLock => "etcd-lock",
-            Self::FleetLock => "fleet-lock",
-        }
-    }
-}
 
 /// Everything configurable, validated.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +29,8 @@ pub struct Settings {
     pub etcd: Etcd,
     /// `[fleet_lock]`
     pub fleet_lock: FleetLock,
+    /// `[blockers]`
+    pub blockers: Blockers,
     /// `[drain]`
     pub drain: Drain,
     /// `[hooks]`
@@ -104,30 +81,6 @@ pub struct Lock {
     pub on_overdue: OnOverdue,
     /// `max_quarantined`: with `quarantine`, so many overdue holders are passed by (default 1).
     pub max_quarantined: u32,
-}
-
-/// What a waiter does about a holder that needs longer than it expected to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum OnOverdue {
-    /// Waits until it is back, or an admin unlocks it. The default.
-    Wait,
-    /// Goes on without it: that many nodes more may be down at once.
-    Quarantine,
-}
-
-impl OnOverdue {
-    /// Every choice.
-    pub const ALL: [Self; 2] = [Self::Wait, Self::Quarantine];
-
-    /// Its word in configuration files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Wait => "wait",
-            Self::Quarantine => "quarantine",
-        }
-    }
 }
 
 impl Lock {
@@ -185,6 +138,32 @@ pub struct FleetLock {
     pub interval: Duration,
     /// `timeout`: deadline of one request (default 1m: poseidon's drains a node before it answers).
     pub timeout: Duration,
+}
+
+/// `[blockers]`: what is not disturbed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Blockers {
+    /// `users`: what logged-in users mean (default `warn`).
+    pub users: Users,
+    /// `notice`: how long before it is disturbed logged-in users are told (default 1m).
+    pub notice: Duration,
+    /// `units`: nothing is begun while one of these runs (globs; default apt's daily work).
+    pub units: Vec<String>,
+    /// `alerts_url` and its neighbours: nothing is begun while alerts fire; `None` by default.
+    pub alerts: Option<Alerts>,
+}
+
+/// A Prometheus server that is asked for alerts.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Alerts {
+    /// `alerts_url`: its base URL.
+    pub url: String,
+    /// `alerts_ignore`: names of alerts that do not count (globs; default none).
+    pub ignore: Vec<String>,
+    /// `alerts_ca_file`: PEM file with the authority of its certificate.
+    pub ca_file: Option<PathBuf>,
+    /// `alerts_token_file`: file with a bearer token.
+    pub token_file: Option<PathBuf>,
 }
 
 /// `[drain]`
@@ -246,29 +225,6 @@ pub struct Verify {
     pub boot_complete: BootComplete,
 }
 
-/// What systemd's own verdict on a boot counts for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BootComplete {
-    /// It is not looked at. The default.
-    Ignore,
-    /// A node on which boot-complete.target is not reached is not healthy.
-    Require,
-}
-
-impl BootComplete {
-    /// Every choice.
-    pub const ALL: [Self; 2] = [Self::Ignore, Self::Require];
-
-    /// Its word in configuration files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ignore => "ignore",
-            Self::Require => "require",
-        }
-    }
-}
-
 /// `[packages]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Packages {
@@ -297,167 +253,6 @@ pub struct Packages {
     /// `lock_wait`: how long other package managers are waited for before a transaction is refused
     /// (default 5m).
     pub lock_wait: Duration,
-}
-
-/// What becomes of packages that an update would bring anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NewDependencies {
-    /// They are installed. The default.
-    Allow,
-    /// What needs them is kept back.
-    Refuse,
-}
-
-impl NewDependencies {
-    /// Every choice.
-    pub const ALL: [Self; 2] = [Self::Allow, Self::Refuse];
-
-    /// Its word in configuration files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Refuse => "refuse",
-        }
-    }
-}
-
-/// What becomes of updates that would have an installed package removed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Removals {
-    /// They are kept back. The default.
-    Refuse,
-    /// They are taken, unless the machine cannot do without that package.
-    Allow,
-}
-
-impl Removals {
-    /// Every choice.
-    pub const ALL: [Self; 2] = [Self::Refuse, Self::Allow];
-
-    /// Its word in configuration files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Refuse => "refuse",
-            Self::Allow => "allow",
-        }
-    }
-}
-
-/// What becomes of updates that an archive gives to some machines first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phased {
-    /// They are taken when this machine's turn comes, as apt tells it. The default.
-    Respect,
-    /// They are taken at once.
-    Ignore,
-}
-
-impl Phased {
-    /// Every choice.
-    pub const ALL: [Self; 2] = [Self::Respect, Self::Ignore];
-
-    /// Its word in configuration files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Respect => "respect",
-            Self::Ignore => "ignore",
-        }
-    }
-}
-
-/// When staged packages are installed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ApplyMode {
-    /// While the services run; a reboot follows only if it is needed. The default.
-    Online,
-    /// In a boot made for that, before any service starts: systemd.offline-updates(7).
-    Offline,
-}
-
-impl ApplyMode {
-    /// Every choice.
-    pub const ALL: [Self; 2] = [Self::Online, Self::Offline];
-
-    /// Its word in configuration files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Online => "online",
-            Self::Offline => "offline",
-        }
-    }
-}
-
-/// What becomes of a node whose update failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnFailure {
-    /// It goes back to the packages from before. The default.
-    RollBack,
-    /// It stays as it is until an admin mends it.
-    Stay,
-}
-
-impl OnFailure {
-    /// Every choice.
-    pub const ALL: [Self; 2] = [Self::RollBack, Self::Stay];
-
-    /// Its word in configuration files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::RollBack => "roll-back",
-            Self::Stay => "stay",
-        }
-    }
-}
-
-/// What becomes of a plan that could not be undone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WithoutWayBack {
-    /// It is staged and applied all the same. The default.
-    Allow,
-    /// Staging fails, and names the packages.
-    Refuse,
-}
-
-impl WithoutWayBack {
-    /// Every choice.
-    pub const ALL: [Self; 2] = [Self::Allow, Self::Refuse];
-
-    /// Its word in configuration files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Allow => "allow",
-            Self::Refuse => "refuse",
-        }
-    }
-}
-
-/// Whether a snapshot of the root file system is the way back from a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Snapshot {
-    /// It is not; the packages from before are. The default.
-    Off,
-    /// The root is a btrfs subvolume, of which one is taken before each plan.
-    Btrfs,
-}
-
-impl Snapshot {
-    /// Every choice.
-    pub const ALL: [Self; 2] = [Self::Off, Self::Btrfs];
-
-    /// Its word in configuration files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Btrfs => "btrfs",
-        }
-    }
 }
 
 /// `[canary]`: what one node has tried, others may take.
@@ -491,29 +286,6 @@ pub struct Workloads {
     /// `resurrected`: what becomes of containers that somebody had stopped and their engine has
     /// started again (default `report`).
     pub resurrected: Resurrected,
-}
-
-/// What becomes of a stopped container that its engine has started again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Resurrected {
-    /// The journal says so. The default.
-    Report,
-    /// It is stopped again.
-    Stop,
-}
-
-impl Resurrected {
-    /// Every choice.
-    pub const ALL: [Self; 2] = [Self::Report, Self::Stop];
-
-    /// Its word in configuration files.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Report => "report",
-            Self::Stop => "stop",
-        }
-    }
 }
 
 /// Format of [`LockChoice`].

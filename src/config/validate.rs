@@ -10,8 +10,8 @@ use super::{
     origin::{Located, Place},
     probes::ProbeEntry,
     settings::{
-        Canary, Check, Drain, Etcd, FleetLock, Hooks, Lock, Packages, Reboot, Services, Settings,
-        Strategy, Verify, Workloads,
+        Alerts, Blockers, Canary, Check, Drain, Etcd, FleetLock, Hooks, Lock, Packages, Reboot,
+        Services, Settings, Strategy, Verify, Workloads,
     },
     value::{self, limit_of},
 };
@@ -45,6 +45,7 @@ pub(super) fn check(merged: &Merged, files: &[&Path]) -> Vec<ConfigError> {
     }
     errors.extend(etcd_access(merged));
     errors.extend(fleet_lock(merged));
+    errors.extend(alerts(merged));
     errors.extend(canary(merged));
     errors.extend(probes(&merged.probes.value));
     errors
@@ -93,6 +94,20 @@ fn fleet_lock(merged: &Merged) -> Vec<ConfigError> {
         }
     }
     errors
+}
+
+/// What goes with a server that is asked for alerts.
+fn alerts(merged: &Merged) -> Vec<ConfigError> {
+    let url = &merged.blockers_alerts_url.value;
+    let ca = set("blockers.alerts_ca_file", &merged.blockers_alerts_ca_file);
+    let token = set("blockers.alerts_token_file", &merged.blockers_alerts_token_file);
+    if url.is_empty() {
+        useless(&[ca, token], "blockers.alerts_url is empty").collect()
+    } else if url.starts_with("https://") {
+        Vec::new()
+    } else {
+        useless(&[ca], "blockers.alerts_url is not https").collect()
+    }
 }
 
 /// Canaries are known only by a lock in etcd, and nobody is a canary of its own.
@@ -231,6 +246,19 @@ impl Merged {
                 key_file: self.fleet_lock_key_file.value,
                 interval: self.fleet_lock_interval.value,
                 timeout: self.fleet_lock_timeout.value,
+            },
+            blockers: Blockers {
+                users: self.blockers_users.value,
+                notice: self.blockers_notice.value,
+                units: self.blockers_units.value,
+                alerts: Some(self.blockers_alerts_url.value).filter(|url| !url.is_empty()).map(
+                    |url| Alerts {
+                        url,
+                        ignore: self.blockers_alerts_ignore.value,
+                        ca_file: self.blockers_alerts_ca_file.value,
+                        token_file: self.blockers_alerts_token_file.value,
+                    },
+                ),
             },
             drain: Drain { wait: self.drain_wait.value },
             hooks: Hooks {

@@ -16,7 +16,7 @@ use super::{
     fragment::{Node, Reader},
     settings::{
         ApplyMode, BootComplete, NewDependencies, OnFailure, OnOverdue, Phased, Removals,
-        Resurrected, Snapshot, Strategy, WithoutWayBack,
+        Resurrected, Snapshot, Strategy, Users, WithoutWayBack,
     },
     suggest,
 };
@@ -179,6 +179,11 @@ pub(super) fn new_dependencies(
     word(reader, key, node, all, NewDependencies::name)
 }
 
+/// `blockers.users`
+pub(super) fn users(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Users> {
+    word(reader, key, node, ("answer to logged-in users", &Users::ALL), Users::name)
+}
+
 /// `packages.removals`
 pub(super) fn removals(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Removals> {
     word(reader, key, node, ("answer to removals", &Removals::ALL), Removals::name)
@@ -323,21 +328,31 @@ pub(super) fn endpoints(
     Some(endpoints)
 }
 
+/// A server's base URL: empty for none.
+pub(super) fn base_url(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<String> {
+    parsed(reader, key, node, |text| base("https://monitoring.example.com", text))
+}
+
+fn base(example: &str, text: &str) -> Result<String, Complaint> {
+    let form = format!("write the base URL, such as {example:?}");
+    let scheme = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let odd = |letter: char| letter.is_whitespace() || letter.is_control();
+    if text.is_empty() {
+        return Ok(String::new());
+    }
+    let Some(rest) = scheme.filter(|rest| !rest.is_empty() && !rest.starts_with('/')) else {
+        return Err((format!("{text:?} is not a URL of HTTP"), Some(form)));
+    };
+    if rest.contains(odd) || rest.contains(['?', '#', '@']) {
+        return Err((format!("{text:?} is more than a base URL"), Some(form)));
+    }
+    Ok(text.to_owned())
+}
+
 /// `fleet_lock.url`: empty for none.
 pub(super) fn lock_url(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<String> {
     parsed(reader, key, node, |text| {
-        let form = "write the base URL, such as \"https://lock.example.com\"";
-        let scheme = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-        let odd = |letter: char| letter.is_whitespace() || letter.is_control();
-        if text.is_empty() {
-            return Ok(String::new());
-        }
-        let Some(rest) = scheme.filter(|rest| !rest.is_empty() && !rest.starts_with('/')) else {
-            return Err((format!("{text:?} is not a URL of HTTP"), Some(form.to_owned())));
-        };
-        if rest.contains(odd) || rest.contains(['?', '#', '@']) {
-            return Err((format!("{text:?} is more than a base URL"), Some(form.to_owned())));
-        }
+        let rest = &base("https://lock.example.com", text)?;
         if rest.trim_end_matches('/').ends_with("/v1") || rest.contains("/v1/") {
             let help = "leave out /v1 and what follows: it is the protocol's own".to_owned();
             return Err((format!("{text:?} is not the base URL"), Some(help)));

@@ -1,6 +1,7 @@
 //! Facts from the outside.
 
 use super::{
+    blocker::Blocker,
     choice::KeptBack,
     effect::EffectId,
     health::{Evidence, HealthReport},
@@ -64,6 +65,8 @@ pub enum Outcome {
         inhibitors: Evidence,
         /// *Yes* = without this machine etcd's quorum would be at risk.
         quorum: Evidence,
+        /// What else is not to be disturbed.
+        blockers: Vec<Blocker>,
     },
     /// `AcquireSlot` got one.
     SlotGranted,

@@ -6,6 +6,7 @@
 //!
 //! [`step::step`] and, after every start, [`resume::resume`] are the only ways to a new [`state::State`].
 
+pub mod blocker;
 pub mod canary;
 pub mod change;
 pub mod check;

@@ -17,12 +17,13 @@ use super::{
 };
 use crate::{
     adapters::{
-        clock, node,
+        alerts, clock, node,
         slots::{SlotStore, StoreError},
         systemd::Systemd,
     },
-    config::settings::{Canary, Settings},
+    config::settings::{Blockers, Canary, Settings, Users},
     core::{
+        blocker::{self, Blocker, Kind},
         change::{AdminOp, Change},
         effect::{Effect, EffectId},
         event::{Event, Outcome},
@@ -32,7 +33,7 @@ use crate::{
         quorum::Aside,
         slots::{Halt, Holder, Views},
         stale::Report,
-        state::{Ended, Phase, State},
+        state::{Ended, Job, Phase, State},
     },
     dbus::{
         error::reply,
@@ -54,6 +55,8 @@ const RESTART: Duration = Duration::from_secs(900);
 /// Deadline of a staging (a slow mirror, a whole point release).
 const STAGE: Duration = Duration::from_secs(6 * 3600);
 
+/// The last time that logged-in users are told.
+const LAST_CALL: Duration = Duration::from_secs(10);
 /// Between two looks at how far work has come.
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two tries to learn whether a member of etcd runs on this node.
@@ -144,8 +147,17 @@ impl Runner {
             }
             Effect::Check => self.spawn(word, id, check(context)),
             Effect::Stage(plan) => self.spawn(word, id, stage(context, plan)),
-            Effect::Probe => self.spawn(word, id, probe(context)),
-            Effect::Drain => self.spawn(word, id, drain(context, settings.drain.wait)),
+            Effect::Probe => {
+                let job = match &state.phase {
+                    Phase::Probing { job } | Phase::Preflight { job } => Some(job.clone()),
+                    _ => None,
+                };
+                self.spawn(word, id, probe(context, settings.blockers.clone(), job));
+            }
+            Effect::Drain => {
+                let notice = settings.blockers.clone();
+                self.spawn(word, id, drain(context, notice, settings.drain.wait));
+            }
             Effect::Record => self.spawn(word, id, record(context)),
             Effect::Apply(plan) => self.spawn(word, id, apply(context, plan)),
             Effect::Undo(plan) => self.spawn(word, id, undo(context, plan)),
@@ -330,10 +342,14 @@ async fn stage(context: Context, plan: PlanId) -> Answer {
     Ok(Outcome::Staged)
 }
 
-async fn probe(context: Context) -> Answer {
-    let inhibitors = Systemd::new(context.bus.clone()).inhibitors().await;
+async fn probe(context: Context, wish: Blockers, job: Option<Job>) -> Answer {
+    let systemd = Systemd::new(context.bus.clone());
+    let inhibitors = systemd.inhibitors().await;
+    let blockers = blockers(&systemd, &wish).await;
+    let may = job.is_none_or(|job| blocker::clear(&job, &blockers).is_ok());
     // Last, and only where nothing else is against it: they may have work to do.
     if inhibitors == Evidence::No
+        && may
         && let Some(why) = context.hooks(Point::PreLock).await?
     {
         return Ok(Outcome::HookFailed(why));
@@ -342,7 +358,19 @@ async fn probe(context: Context) -> Answer {
         Ok(addresses) => context.store.quorum_risk(&addresses).await,
         Err(error) => Evidence::Unknown { why: chain(&error) },
     };
-    Ok(Outcome::Probed { inhibitors, quorum })
+    Ok(Outcome::Probed { inhibitors, quorum, blockers })
+}
+
+/// What of `[blockers]` is seen now.
+async fn blockers(systemd: &Systemd, wish: &Blockers) -> Vec<Blocker> {
+    let mut seen = vec![Blocker::new(Kind::Units, systemd.busy(&wish.units).await)];
+    if wish.users == Users::Wait {
+        seen.push(Blocker::new(Kind::Users, systemd.logged_in().await));
+    }
+    if let Some(alerts) = &wish.alerts {
+        seen.push(Blocker::new(Kind::Alerts, alerts::firing(alerts).await));
+    }
+    seen
 }
 
 async fn leave(context: Context, waiting: Option<JoinHandle<()>>) -> Answer {
@@ -355,11 +383,16 @@ async fn leave(context: Context, waiting: Option<JoinHandle<()>>) -> Answer {
     left.map(|token| Outcome::LeftQueue { held: token.is_some() }).map_err(|error| chain(&error))
 }
 
-async fn drain(context: Context, wait: Duration) -> Answer {
+async fn drain(context: Context, wish: Blockers, wait: Duration) -> Answer {
     flushed(&context.publisher).await?;
     still_held(&context).await?;
     step_aside(&context.store).await;
-    tokio::time::sleep(wait).await;
+    // Load balancers notice meanwhile.
+    let noticed = async {
+        if wish.users == Users::Warn { give_notice(&context, wish.notice).await } else { Ok(()) }
+    };
+    let ((), told) = tokio::join!(tokio::time::sleep(wait), noticed);
+    told?;
     Ok(match context.hooks(Point::PreApply).await? {
         Some(why) => Outcome::HookFailed(why),
         None => Outcome::Drained,
@@ -372,6 +405,26 @@ async fn undrain(context: Context) -> Answer {
         Some(why) => Err(why),
         None => Ok(Outcome::Undrained),
     }
+}
+
+/// Tells whoever is logged in, and gives them a while. Where nobody is, nobody is waited for.
+async fn give_notice(context: &Context, notice: Duration) -> Result<(), String> {
+    let systemd = Systemd::new(context.bus.clone());
+    let mut left = notice;
+    while !left.is_zero() {
+        match systemd.logged_in().await {
+            Evidence::No => return Ok(()),
+            Evidence::Yes { .. } => {}
+            // They would be told nothing, and have their while all the same.
+            Evidence::Unknown { why } => warn!("it is not known who is logged in: {why}"),
+        }
+        let executor = context.executor().await?;
+        within(QUICK, executor.announce(left.as_secs())).await?;
+        let pause = if left > LAST_CALL { left.div_f32(2.0).max(LAST_CALL) } else { left };
+        tokio::time::sleep(pause).await;
+        left = left.saturating_sub(pause);
+    }
+    Ok(())
 }
 
 /// An admin may have taken the slot away. A store that cannot be asked changes nothing: what it

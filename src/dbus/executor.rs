@@ -227,6 +227,8 @@ pub trait Executor {
     fn undo(&self, plan: &str) -> zbus::Result<String>;
     /// Is a reboot needed? An [`Evidence`].
     fn reboot_evidence(&self) -> zbus::Result<String>;
+    /// Tells whoever is logged in that the machine is about to be disturbed, in so many seconds.
+    fn announce(&self, secs: u64) -> zbus::Result<()>;
     /// Writes down durably what is running; replaces the last record.
     fn record(&self) -> zbus::Result<()>;
     /// Runs the hooks of a [`Point`](crate::core::hook::Point), as far as they are due, each within

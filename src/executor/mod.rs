@@ -21,6 +21,7 @@ use crate::{
     core::standing::Restarts,
 };
 
+pub mod announce;
 pub mod apply;
 pub mod at_boot;
 pub mod check;

@@ -11,8 +11,8 @@ use tracing::{debug, info, warn};
 use zbus::{Connection, fdo, message::Header, proxy::CacheProperties};
 
 use super::{
-    Context, Rules, apply, at_boot, check, confirm, describe, evidence, hooks, reboot, record,
-    restore,
+    Context, Rules, announce, apply, at_boot, check, confirm, describe, evidence, hooks, reboot,
+    record, restore,
     run::{self, Run},
     stage, stale, undo, verify,
 };
@@ -368,6 +368,16 @@ impl Executor {
         let stale = stale::report(&self.context).await;
         let rest = evidence::reboot_evidence(&self.context.layout).await;
         json(&evidence::combine([rest, stale::evidence(&stale)]))
+    }
+
+    async fn announce(
+        &self,
+        secs: u64,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(), Error> {
+        let _call = self.admit(bus, &header).await?;
+        done(announce::announce(&self.context, Duration::from_secs(secs)).await)
     }
 
     async fn record(

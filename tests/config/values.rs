@@ -1,6 +1,6 @@
 //! Good values: what they mean.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use jiff::civil::{Weekday, date, time};
 use lockkeeper::config::{
@@ -8,7 +8,7 @@ use lockkeeper::config::{
     probes::{Probe, Target},
     settings::{
         ApplyMode, BootComplete, NewDependencies, OnFailure, Phased, Removals, Resurrected,
-        Snapshot, Strategy, WithoutWayBack,
+        Snapshot, Strategy, Users, WithoutWayBack,
     },
 };
 use lockkeeper::core::choice::Origins;
@@ -41,6 +41,10 @@ fn every_key_arrives_where_it_belongs() {
         "strategy = \"etcd-lock\"\n\
          check = { first = \"1s\", interval = \"2m\", spread = \"3s\" }\n\
          lock = { group = \"web.a-1\", settle = \"4s\" }\n\
+         blockers = { users = \"wait\", notice = \"15s\", units = [\"backup-*.service\"], \
+         alerts_url = \"https://monitoring.example.com/prometheus\", \
+         alerts_ignore = [\"Watchdog\"], alerts_ca_file = \"/etc/lockkeeper/prometheus.pem\", \
+         alerts_token_file = \"/etc/lockkeeper/token\" }\n\
          drain.wait = \"6s\"\n\
          hooks = { timeout = \"15m\", timeouts = [\"pre-apply/10-*=1h 5m\", \"*/10-pool=2m\"], \
          advisory = [\"post-boot/*\"] }\n\
@@ -78,6 +82,14 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(settings.hooks.limit("in-service/20-pool"), secs(15 * 60));
     assert!(settings.hooks.is_advisory("post-boot/mail"));
     assert!(!settings.hooks.is_advisory("pre-apply/mail"));
+    assert_eq!(settings.blockers.users, Users::Wait);
+    assert_eq!(settings.blockers.notice, secs(15));
+    assert_eq!(settings.blockers.units, ["backup-*.service"]);
+    let alerts = settings.blockers.alerts.as_ref().unwrap();
+    assert_eq!(alerts.url, "https://monitoring.example.com/prometheus");
+    assert_eq!(alerts.ignore, ["Watchdog"]);
+    assert_eq!(alerts.ca_file.as_deref(), Some(Path::new("/etc/lockkeeper/prometheus.pem")));
+    assert_eq!(alerts.token_file.as_deref(), Some(Path::new("/etc/lockkeeper/token")));
     assert_eq!(settings.reboot.timeout, secs(7 * 60));
     assert_eq!(settings.verify.grace, secs(8));
     assert_eq!(settings.verify.settle, secs(9));

@@ -22,7 +22,7 @@ fn unknown() -> Evidence {
 }
 
 fn probed(inhibitors: Evidence, quorum: Evidence) -> Outcome {
-    Outcome::Probed { inhibitors, quorum }
+    Outcome::Probed { inhibitors, quorum, blockers: Vec::new() }
 }
 
 /// What happens without an effect.

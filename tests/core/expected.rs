@@ -61,6 +61,8 @@ const STEPS: &[(&str, &str, &str, &[&str])] = &[
     ("leaving", "left queue: held", "releasing", &["release"]),
     ("leaving", "left queue", "probing", &["probe"]),
     ("leaving", "failed", "leaving", &[]),
+    // An admin may call it off as long as nothing was changed.
+    ("draining", "ask cancel", "returning", &["undrain"]),
     // Nothing but an answer ends an apply.
     ("applying, first order", "tick", "applying", &[]),
     ("applying, first order", "ask cancel", "applying", &[]),

@@ -207,9 +207,11 @@ impl Machine {
     pub fn carry_out(&mut self, releases: &[Release], effect: &Effect) -> Option<Outcome> {
         match effect {
             Effect::Stage(_) => Some(Outcome::Staged),
-            Effect::Probe => {
-                Some(Outcome::Probed { inhibitors: Evidence::No, quorum: Evidence::No })
-            }
+            Effect::Probe => Some(Outcome::Probed {
+                inhibitors: Evidence::No,
+                quorum: Evidence::No,
+                blockers: Vec::new(),
+            }),
             Effect::Drain => {
                 self.draining = true;
                 self.drained = true;

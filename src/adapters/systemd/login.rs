@@ -21,7 +21,7 @@ pub enum Rebooting {
 }
 
 impl Systemd {
-    async fn login(&self) -> Result<LoginProxy<'_>, SystemdError> {
+    pub(super) async fn login(&self) -> Result<LoginProxy<'_>, SystemdError> {
         LoginProxy::builder(&self.bus)
             .cache_properties(CacheProperties::No)
             .build()

@@ -7,6 +7,7 @@ pub mod login;
 pub mod manager;
 pub mod oneshot;
 mod proxies;
+pub mod sessions;
 pub mod timedate;
 pub mod transient;
 pub mod units;

@@ -62,6 +62,9 @@ pub trait Look {
     fn get_all(&self, interface_name: &str) -> zbus::Result<HashMap<String, OwnedVariant>>;
 }
 
+/// One row of `ListSessions`: id, user id, user name, seat, object path.
+pub type SessionRow = (String, u32, String, String, OwnedObjectPath);
+
 /// `org.freedesktop.login1(5)`, the manager.
 #[zbus::proxy(
     interface = "org.freedesktop.login1.Manager",
@@ -70,6 +73,7 @@ pub trait Look {
 )]
 pub trait Login {
     fn list_inhibitors(&self) -> zbus::Result<Vec<InhibitorRow>>;
+    fn list_sessions(&self) -> zbus::Result<Vec<SessionRow>>;
     fn reboot(&self, interactive: bool) -> zbus::Result<()>;
     fn reboot_with_flags(&self, flags: u64) -> zbus::Result<()>;
     #[zbus(property(emits_changed_signal = "false"))]

@@ -12,11 +12,13 @@ use super::{
 use crate::{
     adapters::wishes,
     core::{
+        health::Evidence,
         record::{Unit, Units},
         stale::{Facts, Obstacle},
         standing::Restarts,
         wish::Wish,
     },
+    observe::logging::chain,
 };
 
 /// Kinds of units that may carry a workload.
@@ -44,6 +46,24 @@ impl Systemd {
     ) -> Result<Vec<String>, SystemdError> {
         let rows = self.manager().await?.list_units_by_patterns(states, patterns).await;
         Ok(rows.map_err(failed("ListUnitsByPatterns"))?.into_iter().map(|row| row.0).collect())
+    }
+
+    /// Does a unit that matches one of `patterns` run, or stand between two states? Any user may ask.
+    pub async fn busy(&self, patterns: &[String]) -> Evidence {
+        let patterns: Vec<&str> = patterns.iter().map(String::as_str).collect();
+        if patterns.is_empty() {
+            return Evidence::No;
+        }
+        // Active ones that have ended (`exited`, `elapsed`) or that wait for something are not at work.
+        let states = ["running", "activating", "reloading", "deactivating"];
+        match self.names(&states, &patterns).await {
+            Ok(names) if names.is_empty() => Evidence::No,
+            Ok(names) => {
+                let sentence = |name: String| format!("{name} is running");
+                Evidence::Yes { reasons: names.into_iter().map(sentence).collect() }
+            }
+            Err(error) => Evidence::Unknown { why: chain(&error) },
+        }
     }
 
     /// One unit as it is now; one that does not exist has `load` "not-found".

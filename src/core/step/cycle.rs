@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Machine, Outcome, Phase, Verdict};
 use crate::core::{
-    gate,
+    blocker, gate,
     health::{Evidence, HealthReport},
     invariants::{MAX_APPLY_ORDERS, MAX_REBOOT_REQUESTS, MAX_UNDO_ORDERS},
     state::{Cause, Denied, Ended, Job, LastCycle, Undone},
@@ -12,6 +12,8 @@ use crate::core::{
 
 /// After a blocker was seen, the next look.
 const BLOCKED_PAUSE: Duration = Duration::from_secs(30);
+/// After an admin has called a cycle off, the next one.
+const CALLED_OFF_PAUSE: Duration = Duration::from_secs(3600);
 /// Tries of a step before the cycle takes its way out.
 const MAX_TRIES: u32 = 5;
 /// Between two looks at a node whose update failed. Shorter than the executor stays without a call:
@@ -46,12 +48,12 @@ impl Machine<'_> {
     fn probed(&mut self, job: Job, outcome: Outcome) {
         // Quorum is a matter of the moment the slot is held: now, another node may be down in its turn.
         let outcome = match outcome {
-            Outcome::Probed { inhibitors, .. } => {
-                Outcome::Probed { inhibitors, quorum: Evidence::No }
+            Outcome::Probed { inhibitors, blockers, .. } => {
+                Outcome::Probed { inhibitors, quorum: Evidence::No, blockers }
             }
             other => other,
         };
-        match probe_verdict(outcome) {
+        match probe_verdict(&job, outcome) {
             Ok(()) => self.go(Phase::Queued { job }),
             Err(why) => {
                 self.hold_off(BLOCKED_PAUSE, why);
@@ -96,7 +98,7 @@ impl Machine<'_> {
     }
 
     fn preflight(&mut self, job: Job, outcome: Outcome) {
-        let clear = probe_verdict(outcome);
+        let clear = probe_verdict(&job, outcome);
         // What the gate has against it, it will say itself, and only for as long as it is true.
         if clear.is_ok() && gate::may_wait(&self.state, self.policy, self.now, &job).is_ok() {
             return self.go(Phase::Draining { job });
@@ -462,6 +464,19 @@ impl Machine<'_> {
         self.later(FAILED_POLL, String::new());
     }
 
+    /// Ends a cycle that an admin does not want now, if it has changed nothing yet; whether it did.
+    pub(super) fn call_off(&mut self) -> bool {
+        let ended = Ended::GaveBack;
+        let next = match self.state.phase.clone() {
+            Phase::Preflight { job } => Phase::Releasing { job, ended },
+            Phase::Draining { job } | Phase::Recording { job } => Phase::Returning { job, ended },
+            _ => return false,
+        };
+        self.hold_off(CALLED_OFF_PAUSE, Verdict::new("called-off", "called off by an admin"));
+        self.go(next);
+        true
+    }
+
     /// Ends a cycle that has drained the node and changed nothing.
     fn give_back(&mut self, job: Job, why: Verdict) {
         self.hold_off(BLOCKED_PAUSE, why);
@@ -501,9 +516,12 @@ impl Machine<'_> {
     }
 }
 
-fn probe_verdict(outcome: Outcome) -> Result<(), Verdict> {
+fn probe_verdict(job: &Job, outcome: Outcome) -> Result<(), Verdict> {
     match outcome {
-        Outcome::Probed { inhibitors, quorum } => gate::clear(&inhibitors, &quorum),
+        Outcome::Probed { inhibitors, quorum, blockers } => {
+            gate::clear(&inhibitors, &quorum)?;
+            blocker::clear(job, &blockers)
+        }
         Outcome::HookFailed(why) => Err(Verdict::new("hook-failed", why)),
         Outcome::Failed(why) => Err(Verdict::new("probe-unknown", why)),
         other => Err(Verdict::new("probe-unknown", format!("{} does not answer", other.word()))),

@@ -101,10 +101,13 @@ impl<'a> Machine<'a> {
                 self.state.request = Some(Request { at: self.now.wall, now });
                 self.state.hold_off = None;
             }
-            Ask::Cancel if self.state.phase.held().is_some() => {
-                self.ignore("the cycle is under way and cannot be cancelled");
+            Ask::Cancel => {
+                if self.state.phase.held().is_none() || self.call_off() {
+                    self.state.request = None;
+                } else {
+                    self.ignore("the cycle is under way and cannot be cancelled");
+                }
             }
-            Ask::Cancel => self.state.request = None,
         }
     }
 

@@ -156,11 +156,13 @@ impl World {
             }
             (Spoil::Unready, Effect::ApplyAtBoot { .. }, None) => Outcome::ApplyRefused(text()),
             (Spoil::Blocked, Effect::Probe, None) => {
-                Outcome::Probed { inhibitors: Evidence::No, quorum: yes() }
+                Outcome::Probed { inhibitors: Evidence::No, quorum: yes(), blockers: Vec::new() }
             }
-            (Spoil::Unknown, Effect::Probe, None) => {
-                Outcome::Probed { inhibitors: unknown(), quorum: Evidence::No }
-            }
+            (Spoil::Unknown, Effect::Probe, None) => Outcome::Probed {
+                inhibitors: unknown(),
+                quorum: Evidence::No,
+                blockers: Vec::new(),
+            },
             (Spoil::Unknown, Effect::ReadEvidence, None) => Outcome::EvidenceRead(unknown()),
             _ => return false,
         };

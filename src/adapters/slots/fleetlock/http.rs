@@ -1,7 +1,6 @@
 //! One request to a FleetLock server, and what its answer means. Servers differ; see
 //! `docs/fleet-lock.md`.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -96,7 +95,7 @@ impl Http {
             .header(CONTENT_TYPE, "application/json")
             .body(body);
         if let Some(path) = &self.server.token_file {
-            request = request.bearer_auth(token(path).map_err(|why| self.unusable(&why))?);
+            request = request.bearer_auth(http::token(path).map_err(|why| self.unusable(&why))?);
         }
         match request.send().await {
             Ok(answer) => self.understand(answer).await,
@@ -180,15 +179,6 @@ impl Http {
 /// A refusal in one line.
 pub(super) fn said(problem: &Problem) -> String {
     format!("{}: {}", printable(&problem.kind), printable(&problem.value))
-}
-
-fn token(path: &Path) -> Result<String, String> {
-    let text = String::from_utf8(http::read(path)?).unwrap_or_default();
-    let token = text.trim();
-    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err(format!("{} has no token of printable ASCII characters", path.display()));
-    }
-    Ok(token.to_owned())
 }
 
 fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {

@@ -1,0 +1,145 @@
+//! The alerts that a Prometheus server has firing (its HTTP API, `/api/v1/alerts`).
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use super::http::{self, Peer};
+use crate::{
+    config::settings::Alerts,
+    core::{health::Evidence, record::ignored},
+    observe::logging::chain,
+};
+
+/// The server must answer within this.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// More of an answer than this is not read.
+const LONGEST: usize = 4 * 1024 * 1024;
+/// So many alerts are named.
+const NAMED: usize = 5;
+
+#[derive(Deserialize)]
+struct Answer {
+    status: String,
+    #[serde(default)]
+    error: String,
+    data: Option<Data>,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    alerts: Vec<Alert>,
+}
+
+#[derive(Deserialize)]
+struct Alert {
+    #[serde(default)]
+    labels: Labels,
+    state: String,
+}
+
+#[derive(Default, Deserialize)]
+struct Labels {
+    #[serde(default)]
+    alertname: String,
+    #[serde(default)]
+    instance: String,
+}
+
+/// Does an alert fire that is not to be ignored? A server that does not answer is *unknown*.
+pub async fn firing(alerts: &Alerts) -> Evidence {
+    match ask(alerts).await {
+        Ok(text) => judge(&text, &alerts.ignore)
+            .unwrap_or_else(|why| Evidence::Unknown { why: format!("{}: {why}", alerts.url) }),
+        Err(why) => Evidence::Unknown { why: format!("{}: {why}", alerts.url) },
+    }
+}
+
+async fn ask(alerts: &Alerts) -> Result<Vec<u8>, String> {
+    let peer = Peer { ca_file: alerts.ca_file.as_deref(), identity: None, timeout: TIMEOUT };
+    let url = format!("{}/api/v1/alerts", alerts.url.trim_end_matches('/'));
+    let mut request = http::client(&peer)?.get(url);
+    if let Some(path) = &alerts.token_file {
+        request = request.bearer_auth(http::token(path)?);
+    }
+    let mut answer = request.send().await.map_err(|error| http::cause(&error))?;
+    let status = answer.status();
+    let mut body = Vec::new();
+    while let Some(bytes) = answer.chunk().await.map_err(|error| http::cause(&error))? {
+        body.extend_from_slice(&bytes);
+        if body.len() > LONGEST {
+            return Err("the answer is too long".to_owned());
+        }
+    }
+    // An error of the API says why in the same form.
+    if !status.is_success() && serde_json::from_slice::<Answer>(&body).is_err() {
+        return Err(format!("the answer is {status}"));
+    }
+    Ok(body)
+}
+
+fn judge(text: &[u8], ignore: &[String]) -> Result<Evidence, String> {
+    let answer: Answer = serde_json::from_slice(text)
+        .map_err(|error| format!("the answer is not Prometheus's: {}", chain(&error)))?;
+    let ("success", Some(data)) = (answer.status.as_str(), answer.data) else {
+        return Err(format!("the answer is {:?}: {}", answer.status, answer.error));
+    };
+    let counts = |alert: &&Alert| {
+        // `pending` has not fired yet; what is neither nor is taken for a reason.
+        !matches!(alert.state.as_str(), "pending" | "inactive")
+            && !ignored(ignore, &alert.labels.alertname)
+    };
+    let firing: Vec<&Alert> = data.alerts.iter().filter(counts).collect();
+    let mut reasons: Vec<String> = firing.iter().take(NAMED).map(|alert| sentence(alert)).collect();
+    if firing.len() > NAMED {
+        reasons.push(format!("{} more alerts", firing.len() - NAMED));
+    }
+    Ok(if reasons.is_empty() { Evidence::No } else { Evidence::Yes { reasons } })
+}
+
+fn sentence(Alert { labels, .. }: &Alert) -> String {
+    let of = |text: &str| text.chars().filter(|letter| !letter.is_control()).take(100).collect();
+    let (name, instance): (String, String) = (of(&labels.alertname), of(&labels.instance));
+    if instance.is_empty() {
+        format!("alert {name} is firing")
+    } else {
+        format!("alert {name} is firing ({instance})")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(alerts: &str, ignore: &[&str]) -> Result<Evidence, String> {
+        let ignore: Vec<String> = ignore.iter().map(|name| (*name).to_owned()).collect();
+        let text = format!(r#"{{"status":"success","data":{{"alerts":[{alerts}]}}}}"#);
+        judge(text.as_bytes(), &ignore)
+    }
+
+    #[test]
+    fn only_what_fires_and_is_not_ignored_counts() {
+        let disk = r#"{"labels":{"alertname":"DiskFull","instance":"db-1"},"state":"firing"}"#;
+        let dog = r#"{"labels":{"alertname":"Watchdog"},"state":"firing"}"#;
+        let soon = r#"{"labels":{"alertname":"Soon"},"state":"pending"}"#;
+        let yes = |reason: &str| Ok(Evidence::Yes { reasons: vec![reason.to_owned()] });
+        assert_eq!(judged("", &[]), Ok(Evidence::No));
+        assert_eq!(judged(soon, &[]), Ok(Evidence::No));
+        assert_eq!(judged(disk, &[]), yes("alert DiskFull is firing (db-1)"));
+        assert_eq!(judged(dog, &["Watch*"]), Ok(Evidence::No));
+        assert_eq!(judged(&format!("{dog},{disk}"), &["Watchdog"]), judged(disk, &[]));
+        let many = [dog; 7].join(",");
+        let Ok(Evidence::Yes { reasons }) = judged(&many, &[]) else { panic!("not yes") };
+        assert_eq!((reasons.len(), reasons[5].as_str()), (6, "2 more alerts"));
+        assert_ne!(judged(r#"{"state":"odd"}"#, &[]), Ok(Evidence::No));
+    }
+
+    #[test]
+    fn an_answer_of_another_kind_is_an_error() {
+        for text in
+            ["", "<html>", "{}", r#"{"status":"success"}"#, r#"{"status":"error","error":"x"}"#]
+        {
+            assert!(judge(text.as_bytes(), &[]).is_err(), "{text}");
+        }
+    }
+}
