@@ -7,7 +7,9 @@ use tokio::{
     sync::mpsc::UnboundedSender,
     task::{AbortHandle, JoinHandle},
 };
-use tracing::{info, warn};
+use tracing::warn;
+
+mod leaving;
 
 use super::{
     canary::{self, Told},
@@ -17,23 +19,21 @@ use super::{
 };
 use crate::{
     adapters::{
-        alerts, clock, node,
+        clock, node,
         slots::{SlotStore, StoreError},
         systemd::Systemd,
     },
-    config::settings::{Blockers, Canary, Settings, Users},
+    config::settings::{Canary, Settings},
     core::{
-        blocker::{self, Blocker, Kind},
         change::{AdminOp, Change},
         effect::{Effect, EffectId},
         event::{Event, Outcome},
-        health::{Evidence, HealthReport},
+        health::HealthReport,
         hook::Point,
         plan::PlanId,
-        quorum::Aside,
         slots::{Halt, Holder, Views},
         stale::Report,
-        state::{Ended, Job, Phase, State},
+        state::{Ended, Phase, State},
     },
     dbus::{
         error::reply,
@@ -55,8 +55,6 @@ const RESTART: Duration = Duration::from_secs(900);
 /// Deadline of a staging (a slow mirror, a whole point release).
 const STAGE: Duration = Duration::from_secs(6 * 3600);
 
-/// The last time that logged-in users are told.
-const LAST_CALL: Duration = Duration::from_secs(10);
 /// Between two looks at how far work has come.
 const LOOK: Duration = Duration::from_secs(1);
 /// Between two tries to learn whether a member of etcd runs on this node.
@@ -152,11 +150,11 @@ impl Runner {
                     Phase::Probing { job } | Phase::Preflight { job } => Some(job.clone()),
                     _ => None,
                 };
-                self.spawn(word, id, probe(context, settings.blockers.clone(), job));
+                self.spawn(word, id, leaving::probe(context, settings.blockers.clone(), job));
             }
             Effect::Drain => {
                 let notice = settings.blockers.clone();
-                self.spawn(word, id, drain(context, notice, settings.drain.wait));
+                self.spawn(word, id, leaving::drain(context, notice, settings.drain.wait));
             }
             Effect::Record => self.spawn(word, id, record(context)),
             Effect::Apply(plan) => self.spawn(word, id, apply(context, plan)),
@@ -178,7 +176,7 @@ impl Runner {
                 self.spawn(word, id, verify(context, plan, failed, fails));
             }
             Effect::Confirm(plan) => self.spawn(word, id, confirm(context, plan)),
-            Effect::Undrain => self.spawn(word, id, undrain(context)),
+            Effect::Undrain => self.spawn(word, id, leaving::undrain(context)),
             Effect::Release => {
                 let was_down =
                     !matches!(state.phase, Phase::Releasing { ended: Ended::GaveBack, .. });
@@ -342,37 +340,6 @@ async fn stage(context: Context, plan: PlanId) -> Answer {
     Ok(Outcome::Staged)
 }
 
-async fn probe(context: Context, wish: Blockers, job: Option<Job>) -> Answer {
-    let systemd = Systemd::new(context.bus.clone());
-    let inhibitors = systemd.inhibitors().await;
-    let blockers = blockers(&systemd, &wish).await;
-    let may = job.is_none_or(|job| blocker::clear(&job, &blockers).is_ok());
-    // Last, and only where nothing else is against it: they may have work to do.
-    if inhibitors == Evidence::No
-        && may
-        && let Some(why) = context.hooks(Point::PreLock).await?
-    {
-        return Ok(Outcome::HookFailed(why));
-    }
-    let quorum = match node::addresses() {
-        Ok(addresses) => context.store.quorum_risk(&addresses).await,
-        Err(error) => Evidence::Unknown { why: chain(&error) },
-    };
-    Ok(Outcome::Probed { inhibitors, quorum, blockers })
-}
-
-/// What of `[blockers]` is seen now.
-async fn blockers(systemd: &Systemd, wish: &Blockers) -> Vec<Blocker> {
-    let mut seen = vec![Blocker::new(Kind::Units, systemd.busy(&wish.units).await)];
-    if wish.users == Users::Wait {
-        seen.push(Blocker::new(Kind::Users, systemd.logged_in().await));
-    }
-    if let Some(alerts) = &wish.alerts {
-        seen.push(Blocker::new(Kind::Alerts, alerts::firing(alerts).await));
-    }
-    seen
-}
-
 async fn leave(context: Context, waiting: Option<JoinHandle<()>>) -> Answer {
     if let Some(waiting) = waiting {
         waiting.abort();
@@ -381,50 +348,6 @@ async fn leave(context: Context, waiting: Option<JoinHandle<()>>) -> Answer {
     }
     let left = context.store.leave(&context.lock_groups, &context.node, &context.nonce).await;
     left.map(|token| Outcome::LeftQueue { held: token.is_some() }).map_err(|error| chain(&error))
-}
-
-async fn drain(context: Context, wish: Blockers, wait: Duration) -> Answer {
-    flushed(&context.publisher).await?;
-    still_held(&context).await?;
-    step_aside(&context.store).await;
-    // Load balancers notice meanwhile.
-    let noticed = async {
-        if wish.users == Users::Warn { give_notice(&context, wish.notice).await } else { Ok(()) }
-    };
-    let ((), told) = tokio::join!(tokio::time::sleep(wait), noticed);
-    told?;
-    Ok(match context.hooks(Point::PreApply).await? {
-        Some(why) => Outcome::HookFailed(why),
-        None => Outcome::Drained,
-    })
-}
-
-/// Where it was not drained, there is nothing to do.
-async fn undrain(context: Context) -> Answer {
-    match context.hooks(Point::InService).await? {
-        Some(why) => Err(why),
-        None => Ok(Outcome::Undrained),
-    }
-}
-
-/// Tells whoever is logged in, and gives them a while. Where nobody is, nobody is waited for.
-async fn give_notice(context: &Context, notice: Duration) -> Result<(), String> {
-    let systemd = Systemd::new(context.bus.clone());
-    let mut left = notice;
-    while !left.is_zero() {
-        match systemd.logged_in().await {
-            Evidence::No => return Ok(()),
-            Evidence::Yes { .. } => {}
-            // They would be told nothing, and have their while all the same.
-            Evidence::Unknown { why } => warn!("it is not known who is logged in: {why}"),
-        }
-        let executor = context.executor().await?;
-        within(QUICK, executor.announce(left.as_secs())).await?;
-        let pause = if left > LAST_CALL { left.div_f32(2.0).max(LAST_CALL) } else { left };
-        tokio::time::sleep(pause).await;
-        left = left.saturating_sub(pause);
-    }
-    Ok(())
 }
 
 /// An admin may have taken the slot away. A store that cannot be asked changes nothing: what it
@@ -551,26 +474,6 @@ async fn confirm(context: Context, plan: Option<PlanId>) -> Answer {
     within(QUICK, context.executor().await?.confirm(plan)).await?;
     context.tell_followers().await;
     Ok(Outcome::Confirmed)
-}
-
-/// Hands etcd's leadership to another machine. Nothing depends on it: without, etcd elects a leader
-/// anew when this machine is gone.
-async fn step_aside(store: &SlotStore) {
-    let aside = match node::addresses() {
-        Ok(addresses) => store.step_aside(&addresses).await,
-        Err(error) => Err(chain(&error)),
-    };
-    match aside {
-        Err(why) => warn!("etcd's leadership is not handed over: {why}"),
-        Ok(Aside { handed_to, warning }) => {
-            if let Some(name) = handed_to {
-                info!("etcd's leadership was handed to member {name}");
-            }
-            if let Some(text) = warning {
-                warn!("{text}");
-            }
-        }
-    }
 }
 
 /// In service first, then the slot: the next node drains only after this one is back, and with it
