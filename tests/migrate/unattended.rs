@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, process::Output};
 
 use lockkeeper::{
-    config::settings::{Settings, Strategy},
+    config::settings::{Settings, Strategy, Users},
     core::choice::{Candidate, Distribution, Release, Rules},
 };
 use serde_json::Value;
@@ -240,15 +240,17 @@ fn what_cannot_be_said_and_would_update_more_is_to_be_settled_first() {
     let (code, text) = machine.migrate(&["--switch-over"]);
     assert_eq!(code, 1, "{text}");
     let nothing = "Nothing is written before you have settled, in /etc/lockkeeper:\n  \
-                   Unattended-Upgrade::Automatic-Reboot-WithUsers \"false\"\n";
-    assert!(text.contains(nothing), "{text}");
+                   Unattended-Upgrade::Package-Blacklist";
+    assert!(text.starts_with(nothing), "{text}");
     assert!(text.contains("Not switched over: first the above must be settled."), "{text}");
     assert_eq!(machine.drop_in(), None);
     assert!(!machine.path(SWITCH).exists());
 
-    machine.configure("strategy = \"reboot\"\n[packages]\ndeny = [\"a*\"]\n");
+    machine.configure("[packages]\ndeny = [\"a*\"]\n");
     let (code, document) = machine.document(&["--switch-over"]);
     assert_eq!(code, 0, "{document}");
+    assert_eq!(machine.settings().strategy, Strategy::Reboot);
+    assert_eq!(machine.settings().blockers.users, Users::Wait);
     assert_eq!(machine.settings().packages.deny, ["a*"]);
     assert!(machine.path(SWITCH).exists());
 }

@@ -173,7 +173,8 @@ fn text(document: &Document) -> String {
         ("Not carried over:", rest),
     ] {
         if !left.is_empty() {
-            let _ = writeln!(text, "\n{title}");
+            let gap = if text.is_empty() { "" } else { "\n" };
+            let _ = writeln!(text, "{gap}{title}");
         }
         for Left { option, why, .. } in left {
             let _ = writeln!(text, "  {option}\n      {why}");

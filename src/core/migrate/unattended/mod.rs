@@ -115,8 +115,7 @@ fn strategy(options: &Options, found: &mut Translation) {
         return found.left.push(Left { key, ..Left::new(option, why) });
     }
     if !options.yes(WITH_USERS, true) {
-        let why = "users who are logged in would not hold a reboot up: set strategy";
-        return found.left.push(Left::blocks(format!("{WITH_USERS} \"false\""), why, "strategy"));
+        found.set("blockers.users", "\"wait\"".to_owned(), WITH_USERS);
     }
     found.set("strategy", "\"reboot\"".to_owned(), REBOOT);
 }
@@ -225,20 +224,22 @@ mod tests {
         assert_eq!(strategy(&of(&[(REBOOT, "false")])), (nothing(), Some(false)));
         assert_eq!(strategy(&of(&[])), (nothing(), Some(false)));
         let careful = of(&[(REBOOT, "true"), (WITH_USERS, "false")]);
-        assert_eq!(strategy(&careful), (nothing(), Some(true)));
+        assert_eq!(strategy(&careful), ("\"reboot\"".to_owned(), None));
+        assert_eq!(careful.value("blockers.users"), "\"wait\"");
+        assert_eq!(of(&[(REBOOT, "true")]).value("blockers.users"), "");
     }
 
     #[test]
     fn what_the_administrator_has_set_settles_what_blocks_and_is_not_written() {
         let mut found = of(&[
-            (REBOOT, "true"),
-            (WITH_USERS, "false"),
+            (REBOOT, "false"),
+            ("Unattended-Upgrade::Package-Blacklist::", "(?!linux)"),
             ("Unattended-Upgrade::Origins-Pattern::", "o=A"),
         ]);
         assert_eq!(found.blockers().count(), 1);
-        found.spare(|key| (key == "strategy").then(|| "a.toml:3:1".to_owned()));
+        found.spare(|key| (key == "packages.deny").then(|| "a.toml:3:1".to_owned()));
         assert_eq!(found.blockers().count(), 0);
-        let expected = "strategy is set already, in a.toml:3:1";
+        let expected = "packages.deny is set already, in a.toml:3:1";
         assert!(found.left.iter().any(|left| left.why == expected), "{:?}", found.left);
         found.spare(|key| (key == "packages.origins").then(|| "b.toml:1:1".to_owned()));
         assert_eq!(found.settings, []);

@@ -7,7 +7,7 @@ const PREFIX: &str = "Unattended-Upgrade::";
 const MISSPELT: &str = "Unattended-Upgrades::";
 
 /// Read elsewhere.
-const CARRIED: [&str; 8] = [
+const CARRIED: [&str; 9] = [
     "Origins-Pattern",
     "Allowed-Origins",
     "Package-Blacklist",
@@ -15,6 +15,7 @@ const CARRIED: [&str; 8] = [
     "Package-Whitelist-Strict",
     "Automatic-Reboot",
     "Automatic-Reboot-Time",
+    "Automatic-Reboot-WithUsers",
     "Update-Days",
 ];
 
@@ -22,10 +23,10 @@ const MAIL: &str =
     "no mail is sent: `rebootctl status`, `rebootctl history` and the journal say what happens";
 const JOURNAL: &str = "not needed: everything is in the journal";
 const REMOVE: &str = "what nobody needs any more is not removed: run `apt autoremove` yourself now and then, for old kernels fill /boot";
-const USERS: &str = "users who are logged in do not hold a reboot up; a shutdown inhibitor does";
+const USERS: &str = "all who are logged in are told, or waited for (blockers.users)";
 const DEVELOPMENT: &str = "a development release is updated like any other";
 
-const WHY: [(&str, &str); 27] = [
+const WHY: [(&str, &str); 26] = [
     ("Mail", MAIL),
     ("MailReport", MAIL),
     ("MailOnlyOnError", MAIL),
@@ -33,7 +34,6 @@ const WHY: [(&str, &str); 27] = [
     ("Remove-Unused-Kernel-Packages", REMOVE),
     ("Remove-New-Unused-Dependencies", REMOVE),
     ("Remove-Unused-Dependencies", REMOVE),
-    ("Automatic-Reboot-WithUsers", USERS),
     ("Automatic-Reboot-WithSystemUsers", USERS),
     ("Automatic-Reboot-IgnoredUsers", USERS),
     ("MinimalSteps", "not needed: an update is one transaction that a shutdown waits for"),
