@@ -111,12 +111,12 @@ fn word<T: Copy>(
         let found = all.iter().copied().find(|known| name(*known) == text);
         found.ok_or_else(|| {
             let names = || all.iter().map(|known| name(*known));
-            let meant = match suggest::nearest(text, names()) {
-                Some(known) => format!("did you mean \"{known}\"? "),
-                None => String::new(),
-            };
             let known = suggest::listed(names());
-            (format!("unknown {what} {text:?}"), Some(format!("{meant}This version knows {known}")))
+            let help = match suggest::nearest(text, names()) {
+                Some(meant) => format!("did you mean \"{meant}\"? This version knows {known}"),
+                None => format!("this version knows {known}"),
+            };
+            (format!("unknown {what} {text:?}"), Some(help))
         })
     })
 }
