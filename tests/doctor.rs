@@ -125,6 +125,7 @@ fn record(name: &str, phase: &str) -> NodeRecord {
         phase: phase.to_owned(),
         text: String::new(),
         service: "in-service".to_owned(),
+        address: None,
     }
 }
 

@@ -130,6 +130,7 @@ keys! {
     "blockers.alerts_ca_file", blockers_alerts_ca_file: Option<PathBuf> = None, value::file;
     "blockers.alerts_token_file", blockers_alerts_token_file: Option<PathBuf> = None, value::file;
     "drain.wait", drain_wait: Duration = secs(5), between(Duration::ZERO, HOUR);
+    "balancer.address", balancer_address: Option<String> = None, value::host;
     "hooks.timeout", hooks_timeout: Duration = secs(5 * 60), between(secs(1), DAY);
     "hooks.timeouts", hooks_timeouts: Vec<String> = Vec::new(), texts(value::hook_timeout);
     "hooks.advisory", hooks_advisory: Vec<String> = Vec::new(), texts(value::hook);

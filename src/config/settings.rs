@@ -33,6 +33,8 @@ pub struct Settings {
     pub blockers: Blockers,
     /// `[drain]`
     pub drain: Drain,
+    /// `[balancer]`
+    pub balancer: Balancer,
     /// `[hooks]`
     pub hooks: Hooks,
     /// `[reboot]`
@@ -171,6 +173,13 @@ pub struct Alerts {
 pub struct Drain {
     /// `wait`: time between publishing "draining" and the first disruption (default 5s).
     pub wait: Duration,
+}
+
+/// `[balancer]`: what load balancers are told, with strategy `etcd-lock`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Balancer {
+    /// `address`: where they reach this node (default: the address it reaches etcd from).
+    pub address: Option<String>,
 }
 
 /// `[hooks]`: the admin's own programs, at fixed points of the cycle.

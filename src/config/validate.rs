@@ -10,8 +10,8 @@ use super::{
     origin::{Located, Place},
     probes::ProbeEntry,
     settings::{
-        Alerts, Blockers, Canary, Check, Drain, Etcd, FleetLock, Hooks, Lock, Packages, Reboot,
-        Services, Settings, Strategy, Verify, Workloads,
+        Alerts, Balancer, Blockers, Canary, Check, Drain, Etcd, FleetLock, Hooks, Lock, Packages,
+        Reboot, Services, Settings, Strategy, Verify, Workloads,
     },
     value::{self, limit_of},
 };
@@ -261,6 +261,7 @@ impl Merged {
                 ),
             },
             drain: Drain { wait: self.drain_wait.value },
+            balancer: Balancer { address: self.balancer_address.value.clone() },
             hooks: Hooks {
                 timeout: self.hooks_timeout.value,
                 timeouts: self.hooks_timeouts.value.iter().filter_map(|t| limit_of(t)).collect(),

@@ -2,7 +2,7 @@
 //! says what to write instead.
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -421,6 +421,19 @@ pub(super) fn file(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Optio
             let help = "write the whole path, beginning with \"/\", or \"\" for none".to_owned();
             Err((format!("{text:?} is not an absolute path"), Some(help)))
         }
+    })
+}
+
+/// `balancer.address`: an IP address or a host name, without a port; empty for none.
+#[expect(clippy::option_option, reason = "read or not, and set or not")]
+pub(super) fn host(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Option<String>> {
+    parsed(reader, key, node, |text| {
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || "-._".contains(letter);
+        if text.parse::<IpAddr>().is_ok() || text.chars().all(plain) {
+            return Ok((!text.is_empty()).then(|| text.to_owned()));
+        }
+        let help = "write an IP address or a host name, without a port".to_owned();
+        Err((format!("{text:?} is no address"), Some(help)))
     })
 }
 

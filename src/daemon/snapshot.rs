@@ -40,6 +40,8 @@ pub struct Snapshot {
     pub node: String,
     /// Host name.
     pub name: String,
+    /// Where load balancers reach this node, if the admin says so.
+    pub address: Option<String>,
     /// Why a changed configuration is not in force.
     pub config_problem: Option<String>,
     /// The lock store in force.
@@ -67,6 +69,7 @@ impl Snapshot {
             lock_groups: settings.lock_groups(),
             node: policy.node.clone(),
             name: policy.name.clone(),
+            address: settings.balancer.address.clone(),
             config_problem: config_problem.map(str::to_owned),
             store: Arc::clone(store),
             progress: None,
@@ -93,6 +96,7 @@ impl Snapshot {
             phase: self.state.phase.word().to_owned(),
             text: self.explanation.verdict.text.clone(),
             service: self.state.phase.service().to_owned(),
+            address: self.address.clone(),
         }
     }
 

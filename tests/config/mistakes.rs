@@ -354,6 +354,10 @@ fn names_and_addresses_must_have_their_form() {
             "2:9: lock.group: \"\" cannot be the name of a group; letters, digits, \".\" and \"-\" only",
         ),
         (
+            "[balancer]\naddress = \"web-1:8080\"",
+            "2:11: balancer.address: \"web-1:8080\" is no address; write an IP address or a host name, without a port",
+        ),
+        (
             "[hooks]\nadvisory = [\"10-pool\"]",
             "2:13: hooks.advisory: \"10-pool\" does not name a hook; write its point and its name, such as \"pre-apply/10-pool\"",
         ),

@@ -46,6 +46,7 @@ fn every_key_arrives_where_it_belongs() {
          alerts_ignore = [\"Watchdog\"], alerts_ca_file = \"/etc/lockkeeper/prometheus.pem\", \
          alerts_token_file = \"/etc/lockkeeper/token\" }\n\
          drain.wait = \"6s\"\n\
+         balancer.address = \"2001:db8::7\"\n\
          hooks = { timeout = \"15m\", timeouts = [\"pre-apply/10-*=1h 5m\", \"*/10-pool=2m\"], \
          advisory = [\"post-boot/*\"] }\n\
          reboot.timeout = \"7m\"\n\
@@ -77,6 +78,7 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(settings.etcd.prefix, "/a/b");
     assert_eq!(settings.etcd.timeout, Duration::from_millis(500));
     assert_eq!(settings.drain.wait, secs(6));
+    assert_eq!(settings.balancer.address.as_deref(), Some("2001:db8::7"));
     assert_eq!(settings.hooks.limit("pre-apply/10-pool"), secs(65 * 60), "the first that fits");
     assert_eq!(settings.hooks.limit("in-service/10-pool"), secs(2 * 60));
     assert_eq!(settings.hooks.limit("in-service/20-pool"), secs(15 * 60));

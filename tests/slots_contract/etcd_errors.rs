@@ -152,6 +152,7 @@ async fn who_publishes_counts_as_alive_under_a_lease() {
         phase: "draining".into(),
         text: "nginx 1.25".into(),
         service: "draining".into(),
+        address: None,
     };
     store.publish("a", &record).await.unwrap();
     let lease = eventually("a is alive", || {

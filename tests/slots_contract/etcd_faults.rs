@@ -321,6 +321,7 @@ async fn a_record_that_arrives_late_does_not_replace_a_newer_one() {
         phase: phase.into(),
         text: String::new(),
         service: service.into(),
+        address: None,
     };
     let in_doubt = lock.publish("a", &record("draining", "draining")).await;
     assert!(matches!(in_doubt, Err(StoreError::Unreachable { .. })));
@@ -333,6 +334,31 @@ async fn a_record_that_arrives_late_does_not_replace_a_newer_one() {
     assert_eq!(lock.nodes().await.unwrap()["a"], newest);
     let service = cluster.client().await.get(format!("{PREFIX}/service/a"), None).await.unwrap();
     assert_eq!(service.kvs()[0].value_str().unwrap(), "in-service");
+}
+
+#[tokio::test]
+async fn load_balancers_are_told_where_a_node_is_reached() {
+    let (bench, _) = one_member().await;
+    let Bench::Etcd(cluster) = &bench else { panic!() };
+    let lock = etcd_store(&cluster.endpoints());
+    let told = async |kind: &str| {
+        let found = cluster.client().await.get(format!("{PREFIX}/{kind}/a"), None).await.unwrap();
+        found.kvs().first().map(|kv| kv.value_str().unwrap().to_owned())
+    };
+    let mut record = NodeRecord {
+        name: "web-1".into(),
+        phase: "steady".into(),
+        text: String::new(),
+        service: "in-service".into(),
+        address: None,
+    };
+    lock.publish("a", &record).await.unwrap();
+    let found = told("address").await;
+    assert!(found.is_none_or(|address| !address.starts_with("127.")), "of no use to others");
+    assert_eq!(told("name").await.as_deref(), Some("web-1"));
+    record.address = Some("2001:db8::7".into());
+    lock.publish("a", &record).await.unwrap();
+    assert_eq!(told("address").await.as_deref(), Some("[2001:db8::7]"));
 }
 
 #[tokio::test]

@@ -185,6 +185,7 @@ pub async fn what_the_protocol_has_no_words_for_is_an_error_and_not_a_guess(benc
         phase: "steady".into(),
         text: String::new(),
         service: "in-service".into(),
+        address: None,
     };
     client.publish("a", &record).await.unwrap();
     assert!(matches!(&client, SlotStore::FleetLock(_)));

@@ -295,6 +295,7 @@ pub async fn what_nodes_publish_is_what_others_read(bench: Bench) {
         phase: "steady".into(),
         text: text.into(),
         service: "in-service".into(),
+        address: None,
     };
     let store = bench.store();
     assert!(store.nodes().await.unwrap().is_empty());

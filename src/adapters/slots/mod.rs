@@ -53,6 +53,9 @@ pub struct NodeRecord {
     pub text: String,
     /// `in-service`, `draining` or `down`; also stored alone under `/service/<node>`.
     pub service: String,
+    /// Where load balancers reach it, if the admin says so; told alone, under `/address/<node>`.
+    #[serde(skip)]
+    pub address: Option<String>,
 }
 
 /// The semaphores of a fleet in some store, one a group. Clones are the same store.

@@ -10,7 +10,7 @@ use tokio::time::sleep;
 
 use super::client::{Call, Pool};
 use super::failure::{Failure, Kind};
-use super::{EtcdStore, ROUNDS, encode};
+use super::{EtcdStore, ROUNDS, encode, route};
 use crate::adapters::slots::{NodeRecord, StoreError, parse};
 use crate::core::canary::Verified;
 
@@ -56,9 +56,17 @@ impl EtcdStore {
             tokio::spawn(async move { stay_alive(&pool, &key, lease).await })
         });
         let key = self.keys.node(node);
-        let service = TxnOp::put(self.keys.service(node), record.service.as_str(), None);
-        let record = TxnOp::put(key.as_str(), encode(record)?, None);
-        self.put_newest(&key, &[record, service]).await
+        let mut puts = vec![
+            TxnOp::put(key.as_str(), encode(record)?, None),
+            TxnOp::put(self.keys.service(node), record.service.as_str(), None),
+            TxnOp::put(self.keys.name(node), record.name.as_str(), None),
+        ];
+        let own = match &record.address {
+            Some(address) => Some(address.clone()),
+            None => route::own_address(self.pool.endpoints()).await,
+        };
+        puts.extend(own.map(|own| TxnOp::put(self.keys.address(node), route::in_url(&own), None)));
+        self.put_newest(&key, &puts).await
     }
 
     /// See [`crate::adapters::slots::SlotStore::publish_verified`].

@@ -108,6 +108,16 @@ impl Keys {
         format!("{}/service/{node}", self.prefix)
     }
 
+    /// Where load balancers reach `node`, without a port. No lease: it holds while the node is down.
+    pub(super) fn address(&self, node: &str) -> String {
+        format!("{}/address/{node}", self.prefix)
+    }
+
+    /// The host name of `node`, alone, for load balancers.
+    pub(super) fn name(&self, node: &str) -> String {
+        format!("{}/name/{node}", self.prefix)
+    }
+
     /// Nodes whose agent runs.
     pub(super) fn all_alive(&self) -> String {
         format!("{}/alive/", self.prefix)

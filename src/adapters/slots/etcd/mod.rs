@@ -42,6 +42,7 @@ mod papers;
 mod place;
 mod poll;
 mod quorum;
+mod route;
 mod tls;
 mod wait;
 mod watch;
