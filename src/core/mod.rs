@@ -36,6 +36,7 @@ pub mod stale;
 pub mod standing;
 pub mod state;
 pub mod step;
+pub mod template;
 pub mod time;
 pub mod turn;
 pub mod unit;
