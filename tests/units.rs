@@ -16,6 +16,7 @@ const EXECUTOR: &str = "usr/lib/systemd/system/lockkeeper-executor.service";
 const UPDATE: &str = "usr/lib/systemd/system/lockkeeper-system-update.service";
 const HUB: &str = "usr/lib/systemd/system/lockkeeper-hub.service";
 const BOOT_COMPLETE: &str = "usr/lib/systemd/system/lockkeeper-boot-complete.service";
+const BALANCER: &str = "usr/lib/systemd/system/lockkeeper-balancer.service";
 const POLICY: &str = "usr/share/dbus-1/system.d/org.lockkeeper1.conf";
 const ACTIVATION: &str = "usr/share/dbus-1/system-services/org.lockkeeper1.Executor.service";
 
@@ -53,13 +54,18 @@ fn systemd_finds_nothing_to_complain_about() {
         env!("CARGO_BIN_EXE_lockkeeper-executor"),
         env!("CARGO_BIN_EXE_lockkeeper-executor"),
         env!("CARGO_BIN_EXE_lockkeeper-hub"),
+        env!("CARGO_BIN_EXE_rebootctl"),
     ];
     let mut verify = Command::new("systemd-analyze");
     verify.args(["verify", "--recursive-errors=no"]);
-    for (unit, program) in [DAEMON, EXECUTOR, UPDATE, HUB].into_iter().zip(programs) {
+    for (unit, program) in [DAEMON, EXECUTOR, UPDATE, HUB, BALANCER].into_iter().zip(programs) {
         let name = Path::new(program).file_name().unwrap().to_str().unwrap();
-        let argument = if unit == UPDATE { " system-update" } else { "" };
-        let from = format!("ExecStart={LIBEXEC}/{name}{argument}\n");
+        let (folder, argument) = match unit {
+            UPDATE => (LIBEXEC, " system-update"),
+            BALANCER => ("/usr/bin", " balancer"),
+            _ => (LIBEXEC, ""),
+        };
+        let from = format!("ExecStart={folder}/{name}{argument}\n");
         assert!(text(unit).contains(&from), "{unit} does not start {name}");
         let copy = directory.path().join(installed(unit).file_name().unwrap());
         fs::write(&copy, text(unit).replace(&from, &format!("ExecStart={program}\n"))).unwrap();
@@ -102,7 +108,7 @@ fn a_boot_is_not_held_up_by_our_verdict_on_it() {
 /// executor's has two for seeing which files the services run on.
 #[test]
 fn the_services_stay_as_fenced_in_as_they_are() {
-    for (unit, tenths) in [(DAEMON, 18), (EXECUTOR, 34), (HUB, 13)] {
+    for (unit, tenths) in [(DAEMON, 18), (EXECUTOR, 34), (HUB, 13), (BALANCER, 32)] {
         let output = run(Command::new("systemd-analyze")
             .args(["security", "--offline=yes", "--no-pager", &format!("--threshold={tenths}")])
             .arg(installed(unit)));
@@ -192,6 +198,7 @@ fn needrestart_leaves_our_services_alone() {
             "lockkeeperd.service",
             "lockkeeper-executor.service",
             "lockkeeper-hub.service",
+            "lockkeeper-balancer.service",
             "lockkeeper-apply-0123.service",
         ]));
     assert!(output.status.success(), "{}", said(&output));

@@ -5,6 +5,7 @@ pub mod apt;
 pub mod boot_loader;
 pub mod clock;
 pub mod command;
+pub mod confd;
 pub mod containers;
 pub mod dnf;
 mod http;

@@ -179,10 +179,21 @@ pub enum Command {
         #[command(subcommand)]
         from: Migration,
     },
+    /// Keep the configuration of a load balancer up to date with the nodes' keys in etcd, as confd does
+    /// and by confd's files: nodes that leave service are left out of it. Runs until it is ended.
+    Balancer(BalancerArgs),
     /// Try a maintenance schedule: open now? until when? when next?
     Windows(WindowsArgs),
     /// Check or show the configuration.
     Config(ConfigArgs),
+}
+
+impl Command {
+    /// Whether it runs on and on, and logs what it does.
+    #[must_use]
+    pub const fn is_a_service(&self) -> bool {
+        matches!(self, Self::Balancer(_))
+    }
 }
 
 /// Arguments of `status`.
@@ -291,6 +302,33 @@ pub struct SourceArgs {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+    /// TLS and user.
+    #[command(flatten)]
+    pub papers: Papers,
+    /// Root of the configuration tree.
+    #[arg(long, default_value = "/", hide = true)]
+    pub config_root: PathBuf,
+}
+
+/// Which files are made, and of which keys.
+#[derive(Debug, clap::Args)]
+pub struct BalancerArgs {
+    /// Folder with conf.d/*.toml and templates/.
+    #[arg(long, value_name = "DIR", default_value = "/etc/confd")]
+    pub confdir: PathBuf,
+    /// Bring the files up to date once; ends with 1 if one of them could not be.
+    #[arg(long)]
+    pub onetime: bool,
+    /// Take values that are no plain words. Whoever may write such keys may then write anything into
+    /// the files.
+    #[arg(long)]
+    pub any_values: bool,
+    /// Key prefix, instead of what each resource says.
+    #[arg(long)]
+    pub prefix: Option<String>,
+    /// The etcd to read (repeatable; default: the one in this machine's configuration).
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Vec<String>,
     /// TLS and user.
     #[command(flatten)]
     pub papers: Papers,

@@ -9,6 +9,7 @@
 //! list of where it is read from.
 
 mod choices;
+pub mod confd;
 pub mod duration;
 mod entries;
 mod error;

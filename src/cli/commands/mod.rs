@@ -1,6 +1,7 @@
 //! One function a command.
 
 mod agent;
+mod balancer;
 mod doctor;
 mod healthy;
 mod lock;
@@ -51,6 +52,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Doctor { json, config_root, apt_config, target } => {
             doctor::doctor(json, &target, &config_root, apt_config.as_deref()).await
         }
+        Command::Balancer(args) => balancer::run(&args).await,
         Command::Migrate { from } => migrate::run(&from).await,
         Command::Windows(args) => {
             // Which place in a spread is this node's depends on the release: show the first.

@@ -31,6 +31,7 @@ mod admitted;
 mod client;
 mod depart;
 mod failure;
+pub mod feed;
 mod fleet;
 pub mod foreign;
 mod keys;
