@@ -22,7 +22,8 @@ REBOOT = 133  # systemd-nspawn's exit status when the container asked for a rebo
 POWEROFF = signal.SIGRTMIN + 4
 MASKED = """
     apt-daily-upgrade.timer apt-daily.timer console-getty.service dpkg-db-backup.timer
-    e2scrub_all.timer e2scrub_reap.service fstrim.timer haproxy.service getty@.service podman-auto-update.service podman-auto-update.timer
+    e2scrub_all.timer e2scrub_reap.service fstrim.timer getty@.service haproxy.service nginx.service
+    podman-auto-update.service podman-auto-update.timer
     systemd-timesyncd.service systemd-udevd.service
 """.split()
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
