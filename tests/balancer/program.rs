@@ -170,6 +170,19 @@ async fn another_member_is_watched_when_one_is_gone() {
     bench.shows("a=draining\n").await;
 }
 
+/// Its connection stays, and nothing comes over it any more.
+#[tokio::test]
+async fn another_member_is_watched_when_one_is_frozen() {
+    let bench = Bench::new(3).await;
+    bench.publish("a", "in-service").await;
+    let _running = bench.start();
+    bench.shows("a=in-service\n").await;
+    bench.cluster.freeze(0);
+    bench.publish("a", "draining").await;
+    bench.shows("a=draining\n").await;
+    bench.cluster.thaw(0);
+}
+
 #[tokio::test]
 async fn a_file_that_was_not_read_yet_is_read_after_a_crash_and_after_a_failure() {
     let bench = Bench::new(1).await;

@@ -181,6 +181,12 @@ impl Pool {
         Err(Failure::all(&failures))
     }
 
+    /// Asks another endpoint first from now on: the one that answered last has fallen silent.
+    pub(super) fn pass_over(&self) {
+        let next = self.preferred.load(Ordering::Relaxed) + 1;
+        self.preferred.store(next % self.members.len().max(1), Ordering::Relaxed);
+    }
+
     /// Ends a call at the endpoint `index`; one that left us in doubt is not asked first next time.
     fn give_up(&self, index: usize, kind: Kind, failures: &[Failure]) -> Failure {
         let next = if kind == Kind::Unknown { index + 1 } else { index };

@@ -67,6 +67,7 @@ impl Feed {
             Ok(News::Lost(why)) => {
                 tracing::debug!(why, "watching anew");
                 self.watch = None;
+                self.pool.pass_over();
             }
         }
     }
