@@ -24,7 +24,7 @@ fn render(template: &str) -> Result<String, String> {
     made.map_err(|error| error.to_string())
 }
 
-/// Each was rendered by Go's text/template and confd's functions, too, and came out like this.
+/// Most were rendered by Go's text/template and confd's functions, too, and came out like this.
 const AS_GO_DOES: &[(&str, &str)] = &[
     ("plain { text }", "plain { text }"),
     ("a {{/* nothing */}} b", "a  b"),
