@@ -6,6 +6,7 @@ use std::{path::PathBuf, time::Duration};
 use serde_json::Value;
 
 use super::{
+    choices::Choice,
     duration,
     entries::{FreezeEntry, WindowEntry},
     fragment::{Node, Reader},
@@ -93,14 +94,14 @@ macro_rules! keys {
 
 // path, field: type = built-in value, how it is read.
 keys! {
-    "strategy", strategy: Strategy = Strategy::Off, value::strategy;
+    "strategy", strategy: Strategy = Strategy::Off, value::choice;
     "check.first", check_first: Duration = secs(7 * 60), between(Duration::ZERO, 7 * DAY);
     "check.interval", check_interval: Duration = secs(45 * 60), between(secs(10), 7 * DAY);
     "check.spread", check_spread: Duration = secs(5 * 60), between(Duration::ZERO, 7 * DAY);
     "lock.group", lock_group: Vec<String> = vec!["default".to_owned()], value::groups;
     "lock.settle", lock_settle: Duration = Duration::ZERO, between(Duration::ZERO, DAY);
     "lock.expected", lock_expected: Duration = HOUR, between(secs(60), 7 * DAY);
-    "lock.on_overdue", lock_on_overdue: OnOverdue = OnOverdue::Wait, value::on_overdue;
+    "lock.on_overdue", lock_on_overdue: OnOverdue = OnOverdue::Wait, value::choice;
     "lock.max_quarantined", lock_max_quarantined: u32 = 1, value::count(1, 1000);
     "etcd.endpoints", etcd_endpoints: Vec<String> = vec!["http://127.0.0.1:2379".to_owned()],
         value::endpoints;
@@ -119,7 +120,7 @@ keys! {
     "fleet_lock.key_file", fleet_lock_key_file: Option<PathBuf> = None, value::file;
     "fleet_lock.interval", fleet_lock_interval: Duration = secs(30), between(secs(1), secs(600));
     "fleet_lock.timeout", fleet_lock_timeout: Duration = secs(60), between(secs(1), secs(1800));
-    "blockers.users", blockers_users: Users = Users::Warn, value::users;
+    "blockers.users", blockers_users: Users = Users::Warn, value::choice;
     "blockers.notice", blockers_notice: Duration = secs(60), between(Duration::ZERO, HOUR);
     "blockers.units", blockers_units: Vec<String> =
         vec!["apt-daily.service".to_owned(), "apt-daily-upgrade.service".to_owned()],
@@ -141,7 +142,7 @@ keys! {
     "verify.check_timeout", verify_check_timeout: Duration = secs(30), between(secs(1), secs(120));
     "verify.foreign_checks", verify_foreign_checks: bool = true, value::flag;
     "verify.boot_complete", verify_boot_complete: BootComplete = BootComplete::Ignore,
-        value::boot_complete;
+        value::choice;
     "schedule.spread", schedule_spread: Duration = Duration::ZERO, between(Duration::ZERO, 7 * DAY);
     "schedule.min_remaining", schedule_min_remaining: Duration = secs(15 * 60),
         between(Duration::ZERO, 7 * DAY);
@@ -149,24 +150,24 @@ keys! {
     "packages.allow", packages_allow: Vec<String> = Vec::new(), texts(value::package);
     "packages.deny", packages_deny: Vec<String> = Vec::new(), texts(value::package);
     "packages.new_dependencies", packages_new_dependencies: NewDependencies =
-        NewDependencies::Allow, value::new_dependencies;
-    "packages.removals", packages_removals: Removals = Removals::Refuse, value::removals;
-    "packages.phased", packages_phased: Phased = Phased::Respect, value::phased;
-    "packages.apply", packages_apply: ApplyMode = ApplyMode::Online, value::apply_mode;
-    "packages.on_failure", packages_on_failure: OnFailure = OnFailure::RollBack, value::on_failure;
+        NewDependencies::Allow, value::choice;
+    "packages.removals", packages_removals: Removals = Removals::Refuse, value::choice;
+    "packages.phased", packages_phased: Phased = Phased::Respect, value::choice;
+    "packages.apply", packages_apply: ApplyMode = ApplyMode::Online, value::choice;
+    "packages.on_failure", packages_on_failure: OnFailure = OnFailure::RollBack, value::choice;
     "packages.without_way_back", packages_without_way_back: WithoutWayBack = WithoutWayBack::Allow,
-        value::without_way_back;
-    "packages.snapshot", packages_snapshot: Snapshot = Snapshot::Off, value::snapshot;
+        value::choice;
+    "packages.snapshot", packages_snapshot: Snapshot = Snapshot::Off, value::choice;
     "packages.lock_wait", packages_lock_wait: Duration = secs(5 * 60), between(Duration::ZERO, HOUR);
     "canary.publish", canary_publish: bool = false, value::flag;
     "canary.follow", canary_follow: Option<String> = None, value::follow;
     "canary.soak", canary_soak: Duration = DAY, between(Duration::ZERO, 90 * DAY);
-    "services.restart", services_restart: Mode = Mode::Auto, value::mode;
+    "services.restart", services_restart: Mode = Mode::Auto, value::choice;
     "services.never", services_never: Vec<String> = Vec::new(), texts(value::unit_pattern);
     "services.by_reboot", services_by_reboot: Vec<String> = Vec::new(), texts(value::unit_pattern);
     "workloads.ignore", workloads_ignore: Vec<String> = Vec::new(), texts(value::pattern);
     "workloads.resurrected", workloads_resurrected: Resurrected = Resurrected::Report,
-        value::resurrected;
+        value::choice;
 }
 
 /// Every key there is, in the order of the manual. Those of the lists begin with `window.`, `freeze.`
@@ -279,18 +280,6 @@ impl Show for bool {
     }
 }
 
-impl Show for OnOverdue {
-    fn show(&self) -> Value {
-        Value::String(self.name().to_owned())
-    }
-}
-
-impl Show for BootComplete {
-    fn show(&self) -> Value {
-        Value::String(self.name().to_owned())
-    }
-}
-
 impl Show for Origins {
     fn show(&self) -> Value {
         if let Self::Patterns(patterns) = self {
@@ -302,68 +291,8 @@ impl Show for Origins {
     }
 }
 
-impl Show for NewDependencies {
+impl<T: Choice> Show for T {
     fn show(&self) -> Value {
-        Value::String(self.name().to_owned())
-    }
-}
-
-impl Show for Users {
-    fn show(&self) -> Value {
-        Value::String(self.name().to_owned())
-    }
-}
-
-impl Show for Removals {
-    fn show(&self) -> Value {
-        Value::String(self.name().to_owned())
-    }
-}
-
-impl Show for Phased {
-    fn show(&self) -> Value {
-        Value::String(self.name().to_owned())
-    }
-}
-
-impl Show for ApplyMode {
-    fn show(&self) -> Value {
-        Value::String(self.name().to_owned())
-    }
-}
-
-impl Show for OnFailure {
-    fn show(&self) -> Value {
-        Value::String(self.name().to_owned())
-    }
-}
-
-impl Show for WithoutWayBack {
-    fn show(&self) -> Value {
-        Value::String(self.name().to_owned())
-    }
-}
-
-impl Show for Resurrected {
-    fn show(&self) -> Value {
-        Value::String(self.name().to_owned())
-    }
-}
-
-impl Show for Snapshot {
-    fn show(&self) -> Value {
-        Value::String(self.name().to_owned())
-    }
-}
-
-impl Show for Mode {
-    fn show(&self) -> Value {
-        Value::String(self.name().to_owned())
-    }
-}
-
-impl Show for Strategy {
-    fn show(&self) -> Value {
-        Value::String(self.name().to_owned())
+        Value::String(self.word().to_owned())
     }
 }

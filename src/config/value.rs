@@ -11,19 +11,15 @@ use jiff::civil::Weekday;
 use toml::de::DeValue;
 
 use super::{
+    choices::Choice,
     duration::{self, DurationError},
     error::Kind,
     fragment::{Node, Reader},
-    settings::{
-        ApplyMode, BootComplete, NewDependencies, OnFailure, OnOverdue, Phased, Removals,
-        Resurrected, Snapshot, Strategy, Users, WithoutWayBack,
-    },
     suggest,
 };
 use crate::core::choice::{Origins, Pattern};
 use crate::core::hook::Point;
 use crate::core::slots::{MOST_GROUPS, is_group_name};
-use crate::core::stale::Mode;
 
 /// What is wrong with a text, and what to do.
 pub(super) type Complaint = (String, Option<String>);
@@ -100,6 +96,10 @@ pub(super) fn between(
 }
 
 /// One of a few words.
+pub(super) fn choice<T: Choice>(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<T> {
+    word(reader, key, node, (T::WHAT, T::EVERY), T::word)
+}
+
 fn word<T: Copy>(
     reader: &mut Reader<'_>,
     key: &str,
@@ -119,26 +119,6 @@ fn word<T: Copy>(
             (format!("unknown {what} {text:?}"), Some(help))
         })
     })
-}
-
-/// `strategy`
-pub(super) fn strategy(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Strategy> {
-    word(reader, key, node, ("strategy", &Strategy::ALL), Strategy::name)
-}
-
-/// `lock.on_overdue`
-pub(super) fn on_overdue(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<OnOverdue> {
-    word(reader, key, node, ("answer to an overdue holder", &OnOverdue::ALL), OnOverdue::name)
-}
-
-/// `verify.boot_complete`
-pub(super) fn boot_complete(
-    reader: &mut Reader<'_>,
-    key: &str,
-    node: &Node<'_>,
-) -> Option<BootComplete> {
-    let all = ("answer to boot-complete.target", &BootComplete::ALL[..]);
-    word(reader, key, node, all, BootComplete::name)
 }
 
 /// `packages.origins`: a word, or a list of patterns.
@@ -167,56 +147,6 @@ pub(super) fn package(text: &str) -> Result<(), Complaint> {
     }
     let help = "write the name of a package, such as \"linux-image-*\"".to_owned();
     Err((format!("{text:?} cannot be the name of a package"), Some(help)))
-}
-
-/// `packages.new_dependencies`
-pub(super) fn new_dependencies(
-    reader: &mut Reader<'_>,
-    key: &str,
-    node: &Node<'_>,
-) -> Option<NewDependencies> {
-    let all = ("answer to new dependencies", &NewDependencies::ALL[..]);
-    word(reader, key, node, all, NewDependencies::name)
-}
-
-/// `blockers.users`
-pub(super) fn users(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Users> {
-    word(reader, key, node, ("answer to logged-in users", &Users::ALL), Users::name)
-}
-
-/// `packages.removals`
-pub(super) fn removals(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Removals> {
-    word(reader, key, node, ("answer to removals", &Removals::ALL), Removals::name)
-}
-
-/// `packages.phased`
-pub(super) fn phased(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Phased> {
-    word(reader, key, node, ("answer to phased updates", &Phased::ALL), Phased::name)
-}
-
-/// `packages.apply`
-pub(super) fn apply_mode(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<ApplyMode> {
-    word(reader, key, node, ("way to install updates", &ApplyMode::ALL), ApplyMode::name)
-}
-
-/// `packages.on_failure`
-pub(super) fn on_failure(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<OnFailure> {
-    word(reader, key, node, ("answer to a failed update", &OnFailure::ALL), OnFailure::name)
-}
-
-/// `packages.without_way_back`
-pub(super) fn without_way_back(
-    reader: &mut Reader<'_>,
-    key: &str,
-    node: &Node<'_>,
-) -> Option<WithoutWayBack> {
-    let all = ("answer to a plan without a way back", &WithoutWayBack::ALL[..]);
-    word(reader, key, node, all, WithoutWayBack::name)
-}
-
-/// `packages.snapshot`
-pub(super) fn snapshot(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Snapshot> {
-    word(reader, key, node, ("kind of snapshot", &Snapshot::ALL), Snapshot::name)
 }
 
 /// A whole number within bounds, both inclusive.
@@ -459,21 +389,6 @@ pub(super) fn pattern(text: &str) -> Result<(), Complaint> {
     }
     let help = "write the name of a unit or container, such as \"backup*.service\"".to_owned();
     Err((format!("{text:?} cannot be a name"), Some(help)))
-}
-
-/// `workloads.resurrected`
-pub(super) fn resurrected(
-    reader: &mut Reader<'_>,
-    key: &str,
-    node: &Node<'_>,
-) -> Option<Resurrected> {
-    let what = "answer to resurrected containers";
-    word(reader, key, node, (what, &Resurrected::ALL), Resurrected::name)
-}
-
-/// `services.restart`
-pub(super) fn mode(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<Mode> {
-    word(reader, key, node, ("answer to services on old files", &Mode::ALL), Mode::name)
 }
 
 /// One of `services.never` and `services.by_reboot`: the whole name of a unit, `*` for anything.
