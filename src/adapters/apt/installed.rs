@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{AptError, Layout, apt_get, removals, version::compare};
+use super::{AptError, Layout, apt_get, removals, simulation, version::compare};
 use crate::core::plan::{PackageChange, Plan, Removal};
 
 const FORMAT: &str = "${Package}\t${Architecture}\t${Version}\t${db:Status-Status}\t\
@@ -35,10 +35,7 @@ impl Installed {
     /// Does apt mean it by `name` or `name:arch`?
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
-        match name.split_once(':') {
-            Some((name, arch)) => self.name == name && self.arch == arch,
-            None => self.name == name,
-        }
+        simulation::calls(name, &self.name, &self.arch)
     }
 
     /// Nothing of it is there but configuration files.

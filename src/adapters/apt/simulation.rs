@@ -1,5 +1,7 @@
 //! What `apt-get --simulate` says it would do.
 
+use std::collections::BTreeSet;
+
 use super::{AptError, version};
 
 /// One `Inst` line.
@@ -36,6 +38,47 @@ pub struct Simulation {
     pub kept: Vec<String>,
     /// Those of which this machine's turn has not come.
     pub deferred: Vec<String>,
+}
+
+impl Simulation {
+    /// How it differs from what is wanted: packages to be installed, as `name:arch=version`, and those
+    /// that go, by name and architecture. `None` when it is exactly that. `downgrades`: whether older
+    /// versions are what is wanted.
+    #[must_use]
+    pub fn difference(
+        &self,
+        wanted: &BTreeSet<String>,
+        goes: &[(&str, &str)],
+        downgrades: bool,
+    ) -> Option<String> {
+        let found: BTreeSet<String> =
+            self.installs.iter().map(|p| format!("{}:{}={}", p.name, p.arch, p.to)).collect();
+        let older = self.installs.iter().filter(|p| !downgrades && p.is_downgrade());
+        let stays =
+            |(name, arch): &&(&str, &str)| !self.removes.iter().any(|gone| calls(gone, name, arch));
+        let unwanted = |gone: &&String| !goes.iter().any(|(name, arch)| calls(gone, name, arch));
+        let list = |what: &str, names: Vec<&str>| {
+            (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")))
+        };
+        let parts = [
+            list("without", wanted.difference(&found).map(String::as_str).collect()),
+            list("with", found.difference(wanted).map(String::as_str).collect()),
+            list("downgrading", older.map(|p| p.name.as_str()).collect()),
+            list("keeping", goes.iter().filter(stays).map(|(name, _)| *name).collect()),
+            list("removing", self.removes.iter().filter(unwanted).map(String::as_str).collect()),
+        ];
+        let parts: Vec<String> = parts.into_iter().flatten().collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
+    }
+}
+
+/// Does apt mean this package by `written`: `name`, or `name:arch` of a foreign architecture?
+#[must_use]
+pub fn calls(written: &str, name: &str, arch: &str) -> bool {
+    match written.split_once(':') {
+        Some(written) => written == (name, arch),
+        None => written == name,
+    }
 }
 
 /// What apt says before each list of names, of which two matter here.
@@ -143,6 +186,23 @@ Inst c [1] (2 Lab:stable [all])
         assert_eq!(found.kept, ["a", "libc6:i386", "b"]);
         assert_eq!(found.deferred, ["d1"]);
         assert_eq!(found.installs.len(), 1);
+    }
+
+    #[test]
+    fn a_difference_names_what_is_missing_what_is_more_and_what_goes_or_stays() {
+        let text = "Inst a [1] (2 Lab:stable [all])\nInst b [2] (1 Lab:stable [all])\n\
+                    Remv old [1]\nRemv lib:i386 [1]\n";
+        let found = parse(text).unwrap();
+        let wanted = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let exactly = wanted(&["a:all=2", "b:all=1"]);
+        let goes = [("old", "amd64"), ("lib", "i386")];
+        assert_eq!(found.difference(&exactly, &goes, true), None);
+        assert_eq!(found.difference(&exactly, &goes, false).unwrap(), "downgrading b");
+        let other = wanted(&["a:all=2", "c:all=1"]);
+        assert_eq!(
+            found.difference(&other, &[("old", "all"), ("lib", "amd64")], true).unwrap(),
+            "without c:all=1; with b:all=1; keeping lib; removing lib:i386"
+        );
     }
 
     #[test]

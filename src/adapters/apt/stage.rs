@@ -1,7 +1,6 @@
 //! Staging: downloads a plan, verifies every byte, and proves that it can be applied offline.
 
 use std::{
-    collections::BTreeSet,
     fs,
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
@@ -125,25 +124,8 @@ pub fn difference(
     removes: &[Removal],
     simulation: &Simulation,
 ) -> Option<String> {
-    let wanted: BTreeSet<String> = wanted.iter().map(resolve::exact_name).collect();
-    let installs = simulation.installs.iter();
-    let found: BTreeSet<String> =
-        installs.map(|p| format!("{}:{}={}", p.name, p.arch, p.to)).collect();
-    let older = simulation.installs.iter().filter(|p| p.is_downgrade()).map(|p| p.name.clone());
-    // apt says `name:arch` of a foreign architecture only.
-    let goes: BTreeSet<&str> = removes.iter().map(|going| going.name.as_str()).collect();
-    let gone: BTreeSet<&str> =
-        simulation.removes.iter().map(|name| name.split(':').next().unwrap_or(name)).collect();
-    let list = |what: &str, names: Vec<String>| {
-        (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")))
-    };
-    let parts = [
-        list("without", wanted.difference(&found).cloned().collect()),
-        list("with", found.difference(&wanted).cloned().collect()),
-        list("downgrading", older.collect()),
-        list("keeping", goes.difference(&gone).map(|name| (*name).to_owned()).collect()),
-        list("removing", gone.difference(&goes).map(|name| (*name).to_owned()).collect()),
-    ];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    (!parts.is_empty()).then(|| parts.join("; "))
+    let wanted = wanted.iter().map(resolve::exact_name).collect();
+    let goes: Vec<(&str, &str)> =
+        removes.iter().map(|going| (going.name.as_str(), going.arch.as_str())).collect();
+    simulation.difference(&wanted, &goes, false)
 }

@@ -46,10 +46,9 @@ impl Survey {
 /// Looks where the earlier versions of a plan's packages can be had.
 pub async fn survey(layout: &Layout, plan: &Plan) -> Result<Survey, AptError> {
     let have = installed::query(layout).await?;
+    let replaced = plan.packages.iter().filter_map(|package| earlier(package, &have));
     let wanted: Vec<PackageChange> =
-        plan.packages.iter().filter_map(|package| earlier(package, &have)).collect();
-    let wanted: Vec<PackageChange> =
-        wanted.into_iter().chain(plan.removes.iter().map(Removal::reversed)).collect();
+        replaced.chain(plan.removes.iter().map(Removal::reversed)).collect();
     let archived = from_archive(layout, &wanted).await?;
     let others = wanted.iter().filter(|wanted| !archived.iter().any(|p| same(p, wanted)));
     // Packing saves at least a third of all but what is packed already.

@@ -1,7 +1,5 @@
 //! What keeps a system from going back, and what was not gone back on.
 
-use std::collections::BTreeSet;
-
 use super::{
     Ready,
     rounds::{downgrade, removes},
@@ -60,7 +58,7 @@ async fn who(
     let done = install.args(exact).args(removes(ready, have)).finish().await?;
     let mut names = simulation::parse(&done.stdout)?.removes;
     let going = ready.going(have);
-    names.retain(|name| !going.iter().any(|going| is_name_of(name, going.have)));
+    names.retain(|name| !going.iter().any(|going| going.have.is_called(name)));
     Ok(names)
 }
 
@@ -70,11 +68,6 @@ fn without_holds(layout: &Layout, ready: &Ready) -> Result<String, AptError> {
     let copy = ready.earlier.dir().join("status");
     durable::write(&copy, &status::without_holds(layout)?)?;
     Ok(format!("Dir::State::status={}", copy.display()))
-}
-
-/// apt writes a foreign architecture behind the name.
-fn is_name_of(written: &str, have: &Installed) -> bool {
-    written.split(':').next() == Some(have.name.as_str())
 }
 
 /// apt's explanations, ` own : Depends: alpha (>= 1.1) but 1.0 is to be installed`.
@@ -90,7 +83,7 @@ pub(super) fn surprise(ready: &Ready, have: &[Installed], next: &Simulation) -> 
         !ready.earlier.packages().iter().any(same)
     };
     let going = ready.going(have);
-    let stays = |name: &&String| !going.iter().any(|going| is_name_of(name, going.have));
+    let stays = |name: &&String| !going.iter().any(|going| going.have.is_called(name));
     let with =
         next.installs.iter().filter(mine).map(|p| format!("it would install {} {}", p.name, p.to));
     let without = next.removes.iter().filter(stays).map(|name| format!("it would remove {name}"));
@@ -100,27 +93,19 @@ pub(super) fn surprise(ready: &Ready, have: &[Installed], next: &Simulation) -> 
 
 /// How what apt would do differs from the way back.
 fn difference(ready: &Ready, have: &[Installed], next: &Simulation) -> Option<String> {
-    let back: BTreeSet<String> = ready.open(have).into_iter().map(resolve::exact_name).collect();
-    let installs = next.installs.iter();
-    let found: BTreeSet<String> =
-        installs.map(|p| format!("{}:{}={}", p.name, p.arch, p.to)).collect();
+    let back = ready.open(have).into_iter().map(resolve::exact_name).collect();
     let going = ready.going(have);
-    let going: BTreeSet<&str> = going.iter().map(|going| going.have.name.as_str()).collect();
-    let removes = next.removes.iter();
-    let removes: BTreeSet<&str> =
-        removes.map(|name| name.split(':').next().unwrap_or(name)).collect();
-    let list = |what: &str, names: Vec<String>| {
-        (!names.is_empty()).then(|| format!("{what} {}", names.join(", ")))
-    };
-    let owned = |names: Vec<&&str>| names.into_iter().map(|name| (*name).to_owned()).collect();
-    let parts = [
-        list("without", back.difference(&found).cloned().collect()),
-        list("with", found.difference(&back).cloned().collect()),
-        list("keeping", owned(going.difference(&removes).collect())),
-        list("removing", owned(removes.difference(&going).collect())),
-    ];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
-    (!parts.is_empty()).then(|| parts.join("; "))
+    let goes: Vec<(&str, &str)> =
+        going.iter().map(|going| (going.have.name.as_str(), going.have.arch.as_str())).collect();
+    next.difference(&back, &goes, true)
+}
+
+/// What is wrong with a package that is there and was at `version` before.
+fn astray(now: &Installed, version: Option<&str>) -> Option<String> {
+    if now.is_broken() {
+        return Some(now.sentence());
+    }
+    (Some(now.version.as_str()) != version).then(|| format!("{} is at {}", now.name, now.version))
 }
 
 /// What is not as it was before the plan.
@@ -140,21 +125,13 @@ pub(super) async fn left(layout: &Layout, ready: &Ready) -> Result<Vec<String>, 
                 );
             }
             How::Remove { .. } => {}
-            _ if now.is_broken() => left.push(now.sentence()),
-            _ if Some(&now.version) != package.from.as_ref() => {
-                left.push(format!("{} is at {}", now.name, now.version));
-            }
-            _ => {}
+            _ => left.extend(astray(now, package.from.as_deref())),
         }
     }
     for going in &ready.plan.removes {
         match removals::there(&have, going) {
             None => left.push(format!("{} is gone", going.name)),
-            Some(now) if now.is_broken() => left.push(now.sentence()),
-            Some(now) if now.version != going.version => {
-                left.push(format!("{} is at {}", now.name, now.version));
-            }
-            Some(_) => {}
+            Some(now) => left.extend(astray(now, Some(&going.version))),
         }
     }
     let going = ready.going(&have);
