@@ -10,9 +10,12 @@ use std::{
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use tokio::time::{Instant, sleep};
-use zbus::{Connection, Fd, OwnedObjectPath, Variant, proxy::CacheProperties};
+use zbus::{Connection, Fd, OwnedObjectPath, Variant};
 
-use super::proxies::{LookProxy, ManagerProxy};
+use super::{
+    proxies::{LookProxy, ManagerProxy},
+    transient::{self, TransientError},
+};
 
 /// From SIGTERM to SIGKILL.
 const STOPPING: Duration = Duration::from_secs(5);
@@ -54,15 +57,8 @@ pub struct Result {
 #[derive(Debug, thiserror::Error)]
 pub enum OneshotError {
     /// systemd, or the bus, said no.
-    #[error("systemd does not {what} {unit}")]
-    Systemd {
-        /// `run`, `show`.
-        what: &'static str,
-        /// Which unit.
-        unit: String,
-        /// What was said.
-        source: zbus::Error,
-    },
+    #[error(transparent)]
+    Systemd(#[from] TransientError),
     /// No pipe, or no memory, for what it reads and says.
     #[error("{unit} cannot be prepared")]
     Io {
@@ -172,14 +168,12 @@ struct Unit<'a> {
 
 impl<'a> Unit<'a> {
     async fn new(bus: &'a Connection, name: &'a str) -> std::result::Result<Self, OneshotError> {
-        let manager = ManagerProxy::builder(bus).cache_properties(CacheProperties::No).build();
-        let fail = |source| OneshotError::Systemd { what: "run", unit: name.to_owned(), source };
-        Ok(Self { name, bus, manager: manager.await.map_err(fail)? })
+        Ok(Self { name, bus, manager: transient::manager(bus, "run", name).await? })
     }
 
-    fn failed(&self, what: &'static str) -> impl FnOnce(zbus::Error) -> OneshotError {
-        let unit = self.name.to_owned();
-        move |source| OneshotError::Systemd { what, unit, source }
+    fn failed(&self, what: &'static str) -> impl FnOnce(zbus::Error) -> OneshotError + use<'a> {
+        let unit = self.name;
+        move |source| transient::failed(what, unit, source).into()
     }
 
     async fn look(&self) -> std::result::Result<LookProxy<'a>, OneshotError> {
@@ -282,10 +276,7 @@ mod tests {
         };
         let (_reader, writer) = io::pipe().unwrap();
         let input = in_memory(b"text").unwrap();
-        let found: Vec<_> = properties(&oneshot, input, writer.into())
-            .into_iter()
-            .map(|(name, value)| (name, value.value_signature().to_string()))
-            .collect();
+        let found = transient::types(properties(&oneshot, input, writer.into()));
         let expected = [
             ("Description", "s"),
             ("Type", "s"),

@@ -1,7 +1,6 @@
 //! Who is logged in, as logind knows it, and telling them something.
 
 use std::{
-    collections::HashMap,
     fs::OpenOptions,
     io::Write,
     os::unix::fs::OpenOptionsExt,
@@ -9,9 +8,9 @@ use std::{
 };
 
 use rustix::fs::OFlags;
-use zbus::{OwnedObjectPath, OwnedVariant, proxy::CacheProperties};
+use zbus::{OwnedObjectPath, proxy::CacheProperties};
 
-use super::{Systemd, SystemdError, failed, proxies::LookProxy};
+use super::{Systemd, SystemdError, failed, proxies::LookProxy, units::Look};
 use crate::{core::health::Evidence, observe::logging::chain};
 
 /// A session of a person.
@@ -74,22 +73,19 @@ impl Systemd {
         Ok(sessions)
     }
 
-    async fn session(&self, path: &OwnedObjectPath) -> zbus::Result<HashMap<String, OwnedVariant>> {
+    async fn session(&self, path: &OwnedObjectPath) -> zbus::Result<Look> {
         let look = LookProxy::builder(&self.bus)
             .destination("org.freedesktop.login1")
             .path(path)
             .cache_properties(CacheProperties::No)
             .build()
             .await?;
-        look.get_all("org.freedesktop.login1.Session").await
+        look.get_all("org.freedesktop.login1.Session").await.map(Look)
     }
 }
 
-fn session(user: String, look: &HashMap<String, OwnedVariant>) -> Option<Session> {
-    let text = |name: &str| {
-        let value = look.get(name).and_then(|value| value.try_clone().ok());
-        value.and_then(|value| String::try_from(value).ok()).unwrap_or_default()
-    };
+fn session(user: String, look: &Look) -> Option<Session> {
+    let text = |name: &str| look.get::<String>(name);
     // `user`, `user-early`, `user-incomplete`, `user-light`; one without a class may be anything.
     let class = text("Class");
     let is_person = class.is_empty() || class.starts_with("user");
@@ -115,14 +111,14 @@ pub fn tell(sessions: &[Session], text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use zbus::Variant;
+    use zbus::{OwnedVariant, Variant};
 
     use super::*;
 
-    fn look(class: &str, state: &str) -> HashMap<String, OwnedVariant> {
+    fn look(class: &str, state: &str) -> Look {
         let text = |text: &str| OwnedVariant::try_from(Variant::from(text)).unwrap();
         let pairs = [("Class", class), ("State", state), ("TTY", "pts/3"), ("RemoteHost", "")];
-        pairs.into_iter().map(|(name, value)| (name.to_owned(), text(value))).collect()
+        Look(pairs.into_iter().map(|(name, value)| (name.to_owned(), text(value))).collect())
     }
 
     #[test]

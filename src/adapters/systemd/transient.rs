@@ -17,7 +17,7 @@ pub enum TransientError {
     /// It could not be reached, or said no.
     #[error("systemd does not {what} {unit}")]
     Systemd {
-        /// `start`, `show`.
+        /// `start`, `run`, `show`.
         what: &'static str,
         /// Which unit.
         unit: String,
@@ -93,7 +93,7 @@ fn unit_state(active: &str) -> UnitState {
     }
 }
 
-async fn manager<'a>(
+pub(super) async fn manager<'a>(
     bus: &Connection,
     what: &'static str,
     unit: &str,
@@ -101,7 +101,7 @@ async fn manager<'a>(
     ManagerProxy::new(bus).await.map_err(|source| failed(what, unit, source))
 }
 
-fn failed(what: &'static str, unit: &str, source: zbus::Error) -> TransientError {
+pub(super) fn failed(what: &'static str, unit: &str, source: zbus::Error) -> TransientError {
     TransientError::Systemd { what, unit: unit.to_owned(), source }
 }
 
@@ -130,16 +130,20 @@ fn properties<'a>(
     ]
 }
 
+/// The properties with their D-Bus types.
+#[cfg(test)]
+pub(super) fn types(properties: Vec<(&'static str, Variant<'_>)>) -> Vec<(&'static str, String)> {
+    let typed = |(name, value): (_, Variant<'_>)| (name, value.value_signature().to_string());
+    properties.into_iter().map(typed).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_property_has_the_type_systemd_expects() {
-        let found: Vec<_> = properties("d", "/bin/x", &["a"])
-            .into_iter()
-            .map(|(name, value)| (name, value.value_signature().to_string()))
-            .collect();
+        let found = types(properties("d", "/bin/x", &["a"]));
         let expected = [
             ("Description", "s"),
             ("Type", "s"),

@@ -181,12 +181,12 @@ fn is_about_the_unit(error: &str) -> bool {
 /// One command of a service: program, words, whether failure is ignored, and how it went last.
 type Command = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
 
-/// All properties of one unit, as they were in one moment.
-struct Look(HashMap<String, OwnedVariant>);
+/// All properties of one object, as they were in one moment.
+pub(super) struct Look(pub(super) HashMap<String, OwnedVariant>);
 
 impl Look {
-    /// The property, or the type's empty value when this kind of unit does not have it.
-    fn get<T>(&self, property: &str) -> T
+    /// The property, or the type's empty value when this kind of object does not have it.
+    pub(super) fn get<T>(&self, property: &str) -> T
     where
         T: TryFrom<OwnedVariant> + Default,
     {
