@@ -243,28 +243,11 @@ pub fn matches(glob: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::unit::testing::{service, words};
     use crate::core::wish::{
         Restore::{BestEffort, No, Required},
         Wish,
     };
-
-    fn service(name: &str) -> Unit {
-        Unit {
-            name: name.to_owned(),
-            load: "loaded".to_owned(),
-            active: "active".to_owned(),
-            sub: "running".to_owned(),
-            result: "success".to_owned(),
-            service_type: "simple".to_owned(),
-            wanted_by: vec!["multi-user.target".to_owned()],
-            file: format!("/lib/systemd/system/{name}"),
-            ..Unit::default()
-        }
-    }
-
-    fn words(list: &[&str]) -> Vec<String> {
-        list.iter().map(|w| (*w).to_owned()).collect()
-    }
 
     fn container(name: &str, second: i64) -> Container {
         Container {

@@ -422,6 +422,15 @@ impl Phase {
         }
     }
 
+    /// What it is about, if it is about anything.
+    #[must_use]
+    pub fn job(&self) -> Option<&Job> {
+        match self {
+            Self::Probing { job } | Self::Queued { job } => Some(job),
+            phase => phase.held(),
+        }
+    }
+
     /// The job of a cycle that holds a slot.
     #[must_use]
     pub fn held(&self) -> Option<&Job> {

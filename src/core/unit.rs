@@ -109,11 +109,12 @@ impl Unit {
     }
 }
 
+/// Units for tests.
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(super) mod testing {
+    use super::Unit;
 
-    fn service(name: &str) -> Unit {
+    pub fn service(name: &str) -> Unit {
         Unit {
             name: name.to_owned(),
             load: "loaded".to_owned(),
@@ -127,9 +128,15 @@ mod tests {
         }
     }
 
-    fn words(list: &[&str]) -> Vec<String> {
+    pub fn words(list: &[&str]) -> Vec<String> {
         list.iter().map(|w| (*w).to_owned()).collect()
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::testing::{service, words};
+    use super::*;
 
     #[test]
     fn what_ought_to_run_again_is_told_from_what_comes_and_goes() {

@@ -12,10 +12,6 @@ use super::run_effect::{parse, said};
 
 /// The cycle, as hooks are told of it.
 pub(super) fn cycle(state: &State) -> Cycle {
-    let job = match &state.phase {
-        Phase::Probing { job } => Some(job),
-        phase => phase.held(),
-    };
     let failure = match &state.phase {
         Phase::Failed { cause, reason, .. } | Phase::Undoing { cause, reason, .. } => {
             Some((*cause, reason.clone()))
@@ -24,7 +20,7 @@ pub(super) fn cycle(state: &State) -> Cycle {
     };
     let (cause, failing): (Option<Cause>, Option<String>) = failure.unzip();
     let of = |job: &Job| (job.plan.clone(), job.reason.clone(), job.always_reboot || job.at_boot);
-    let (plan, reason, reboots) = job.map(of).unwrap_or_default();
+    let (plan, reason, reboots) = state.phase.job().map(of).unwrap_or_default();
     Cycle { phase: state.phase.word().to_owned(), plan, reason, reboots, cause, failing }
 }
 

@@ -146,10 +146,7 @@ impl Runner {
             Effect::Check => self.spawn(word, id, check(context)),
             Effect::Stage(plan) => self.spawn(word, id, stage(context, plan)),
             Effect::Probe => {
-                let job = match &state.phase {
-                    Phase::Probing { job } | Phase::Preflight { job } => Some(job.clone()),
-                    _ => None,
-                };
+                let job = state.phase.job().cloned();
                 self.spawn(word, id, leaving::probe(context, settings.blockers.clone(), job));
             }
             Effect::Drain => {
