@@ -14,7 +14,10 @@ use std::{
 
 use tokio::time::timeout;
 
-use super::command::{Command, CommandError};
+use super::{
+    command::{Command, CommandError},
+    state_file::sync_dir,
+};
 use crate::{
     config::confd::Resource,
     core::template::{Keys, Template, TemplateError, Value},
@@ -169,10 +172,7 @@ async fn shell(resource: &Resource, what: &'static str, line: &str) -> Result<()
 }
 
 fn sync_folder(of: &Path) -> Result<(), DeliveryError> {
-    let folder = of.parent().unwrap_or(Path::new("/"));
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|source| file("sync", folder, source))
+    sync_dir(of).map_err(|source| file("sync the folder of", of, source))
 }
 
 fn file(what: &'static str, path: &Path, source: io::Error) -> DeliveryError {

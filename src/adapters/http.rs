@@ -77,10 +77,14 @@ pub(super) fn cause(error: &reqwest::Error) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    let text = innermost.to_string();
-    let text = text.split(" (os error ").next().unwrap_or_default();
-    text.strip_prefix("invalid peer certificate: ").map_or_else(
-        || text.to_lowercase(),
-        |why| format!("its certificate is not accepted: {why}"),
-    )
+    match innermost.to_string().strip_prefix("invalid peer certificate: ") {
+        Some(why) => format!("its certificate is not accepted: {why}"),
+        None => plain(innermost),
+    }
+}
+
+/// An error of the system as a fragment, without its number.
+pub(super) fn plain(error: &dyn std::error::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error ").next().unwrap_or_default().to_lowercase()
 }

@@ -4,7 +4,7 @@ use std::{ops::RangeInclusive, path::Path, time::Duration};
 
 use tokio::{net::TcpStream, time::timeout};
 
-use super::http::{Peer, cause, client};
+use super::http::{Peer, cause, client, plain};
 
 /// Asks for `url`, of which only the status is looked at; redirections are not followed. `ca_file`: the
 /// authorities its certificate may be of, instead of the system's.
@@ -24,10 +24,7 @@ pub async fn http(
 pub async fn tcp(address: &str, limit: Duration) -> Result<(), String> {
     match timeout(limit, TcpStream::connect(address)).await {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => {
-            let text = error.to_string();
-            Err(text.split(" (os error ").next().unwrap_or_default().to_lowercase())
-        }
+        Ok(Err(error)) => Err(plain(&error)),
         Err(_) => Err("no answer in time".to_owned()),
     }
 }

@@ -106,7 +106,8 @@ pub fn replace(path: &Path, text: &[u8], mode: u32) -> io::Result<()> {
     sync_dir(path)
 }
 
-fn sync_dir(path: &Path) -> io::Result<()> {
+/// Makes durable that a file is in its folder, or is not.
+pub(super) fn sync_dir(path: &Path) -> io::Result<()> {
     let dir = match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => dir,
         _ => Path::new("."),

@@ -89,13 +89,8 @@ fn all(root: &Path) -> Vec<Check> {
     for Found { name, program, .. } in scripts::find(root, &scripts::folders("health.d")) {
         let unit = format!("lockkeeper-check-{name}.service");
         let name = format!("check {name}");
-        checks.push(match program {
-            Ok(path) => {
-                let argv = vec![path.to_string_lossy().into_owned()];
-                Check::Program(Program { name, required: true, unit, argv, limit })
-            }
-            Err(why) => cannot_run(name, true, &why),
-        });
+        let argv = program.map(|path| vec![path.to_string_lossy().into_owned()]);
+        checks.push(program_check(name, true, unit, argv, limit));
     }
     if settings.verify.foreign_checks {
         checks.extend(foreign_checks::find(root, limit));
@@ -105,6 +100,20 @@ fn all(root: &Path) -> Vec<Check> {
         checks.push(Check::BootComplete);
     }
     checks
+}
+
+/// A check by a program; by none, where it may not be executed.
+pub(super) fn program_check(
+    name: String,
+    required: bool,
+    unit: String,
+    argv: Result<Vec<String>, String>,
+    limit: Duration,
+) -> Check {
+    match argv {
+        Ok(argv) => Check::Program(Program { name, required, unit, argv, limit }),
+        Err(why) => cannot_run(name, required, &why),
+    }
 }
 
 /// A check that may not be executed.

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::checks::{Check, Program, cannot_run};
+use super::checks::{Check, cannot_run, program_check};
 use crate::adapters::scripts;
 
 const GREENBOOT: [&str; 2] = ["usr/lib/greenboot/check", "etc/greenboot/check"];
@@ -59,16 +59,10 @@ fn text(path: &Path) -> String {
 
 fn check(path: &Path, required: bool, argv: Result<Vec<String>, String>, limit: Duration) -> Check {
     let path = path.to_string_lossy();
-    let name = format!("check /{path}");
-    match argv {
-        Ok(argv) => {
-            let sane = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
-            let name_of_unit = path.replace(|letter: char| !sane(letter), "-");
-            let unit = format!("lockkeeper-check-{name_of_unit}.service");
-            Check::Program(Program { name, required, unit, argv, limit })
-        }
-        Err(why) => cannot_run(name, required, &why),
-    }
+    let sane = |letter: char| letter.is_ascii_alphanumeric() || "._-".contains(letter);
+    let name_of_unit = path.replace(|letter: char| !sane(letter), "-");
+    let unit = format!("lockkeeper-check-{name_of_unit}.service");
+    program_check(format!("check /{path}"), required, unit, argv, limit)
 }
 
 /// Names that end in `.sh`, sorted. Their letters are those of a unit's name, or they are not taken.
