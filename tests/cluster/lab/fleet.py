@@ -169,6 +169,13 @@ class Lab:
         each(nodes, self.configure)
         return nodes
 
+    def single(self, packages: dict[str, Kind], with_workloads: bool = False) -> Node:
+        """One node with a member of etcd and lockkeeper, on an old package set; not configured yet."""
+        [node] = self.boot(["web-1"], members=1, with_workloads=with_workloads)
+        self.offer("1.0", packages)
+        self.install([node], ["lockkeeper", *packages])
+        return node
+
     def offer(self, version: str, packages: dict[str, Kind]) -> None:
         """Publishes these packages in this version."""
         for name, kind in packages.items():

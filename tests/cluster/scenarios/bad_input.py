@@ -15,9 +15,7 @@ PLANS = "/var/lib/lockkeeper-executor/plans"
 
 
 def scenario(lab: Lab) -> None:
-    [node] = lab.boot(["web-1"], members=1, with_workloads=False)
-    lab.offer("1.0", PACKAGES)
-    lab.install([node], ["lockkeeper", *PACKAGES])
+    node = lab.single(PACKAGES)
     lab.configure(node, strategy="off")
     boot = node.boot_id
 

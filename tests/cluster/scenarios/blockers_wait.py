@@ -17,9 +17,7 @@ SCREEN = "/var/tmp/screen"
 
 
 def scenario(lab: Lab) -> None:
-    [node] = lab.boot(["web-1"], members=1, with_workloads=False)
-    lab.offer("1.0", PACKAGES)
-    lab.install([node], ["lockkeeper", *PACKAGES])
+    node = lab.single(PACKAGES)
     node.write("/etc/systemd/system/nightly-backup.service", BACKUP)
     node.script("useradd --create-home --shell /bin/sh anna; systemctl daemon-reload")
     blockers(node, units='["nightly-*.service"]', users='"wait"')

@@ -28,9 +28,7 @@ SETTINGS = '[hooks]\ntimeouts = ["pre-lock/10-never=1s"]\n'
 
 
 def scenario(lab: Lab) -> None:
-    [node] = lab.boot(["web-1"], members=1, with_workloads=False)
-    lab.offer("1.0", PACKAGES)
-    lab.install([node], ["lockkeeper", *PACKAGES])
+    node = lab.single(PACKAGES)
     node.path(TOLD).mkdir()
     node.write("/usr/local/lib/record", RECORD, 0o755)
     for point in POINTS:

@@ -23,9 +23,7 @@ KEPT = f"ExecStart=/usr/bin/docker run --name kept {RUN} web {IDLE}\n"
 
 
 def scenario(lab: Lab) -> None:
-    [node] = lab.boot(["web-1"], members=1)
-    lab.offer("1.0", PACKAGES)
-    lab.install([node], ["lockkeeper", *PACKAGES])
+    node = lab.single(PACKAGES, with_workloads=True)
     start(node, UNITS)
     lab.configure(node, verify_timeout="60s")
     cut(lab, node, "2.0")

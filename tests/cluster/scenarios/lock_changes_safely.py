@@ -12,9 +12,7 @@ SOMEBODY = "0" * 32
 
 
 def scenario(lab: Lab) -> None:
-    [node] = lab.boot(["web-1"], members=1, with_workloads=False)
-    lab.offer("1.0", PACKAGES)
-    lab.install([node], ["lockkeeper", *PACKAGES])
+    node = lab.single(PACKAGES)
     lab.configure(node)
     until("the agent uses etcd", lambda: node.status()["strategy"] == "etcd-lock", 10)
 

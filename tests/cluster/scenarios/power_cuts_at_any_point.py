@@ -30,9 +30,7 @@ def scenario(lab: Lab) -> None:
     seed = os.environ.get("LOCKKEEPER_SEED", "lockkeeper")
     cuts = int(os.environ.get("LOCKKEEPER_POWER_CUTS", "8"))
     chances = random.Random(seed)
-    [node] = lab.boot(["web-1"], members=1, with_workloads=False)
-    lab.offer("1.0", PACKAGES)
-    lab.install([node], ["lockkeeper", *PACKAGES])
+    node = lab.single(PACKAGES)
     node.write(CONFIG, SETTINGS)
     node.run("systemctl", "restart", "lockkeeperd.service")
 

@@ -65,9 +65,7 @@ mv /run/looks.new /var/lib/looks
 
 
 def scenario(lab: Lab) -> None:
-    [node] = lab.boot(["web-1"], members=1)
-    lab.offer("1.0", PACKAGES)
-    lab.install([node], ["lockkeeper", *PACKAGES])
+    node = lab.single(PACKAGES, with_workloads=True)
     prepare(node)
     for hook in HOOKS:
         for point in ("pre-apply", "in-service"):

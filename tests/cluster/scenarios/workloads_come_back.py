@@ -42,9 +42,7 @@ CONTAINERS = [
 
 
 def scenario(lab: Lab) -> None:
-    [node] = lab.boot(["web-1"], members=1)
-    lab.offer("1.0", KERNEL)
-    lab.install([node], ["lockkeeper", *KERNEL])
+    node = lab.single(KERNEL, with_workloads=True)
     node.write("/etc/lockkeeper/conf.d/workloads.toml", '[workloads]\nresurrected = "stop"\n')
     start(node)
     before = running(node)
