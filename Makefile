@@ -66,7 +66,7 @@ bench-stale: deps $(DEB)
 
 ## cluster: the scenarios on real nodes only
 cluster: deps $(DEB)
-	$(SUDO) tests/cluster/run --deb $(DEB) --jobs 2
+	$(SUDO) tests/cluster/run --deb $(DEB) --jobs 3
 
 ## boot: an update is undone by a snapshot on a whole machine in QEMU; takes some minutes
 boot: deps $(DEB)
