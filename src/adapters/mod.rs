@@ -2,6 +2,7 @@
 
 pub mod alerts;
 pub mod apt;
+pub mod as_user;
 pub mod boot_loader;
 pub mod clock;
 pub mod command;

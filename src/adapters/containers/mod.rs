@@ -1,9 +1,15 @@
-//! Container engines: which are there, and a client for each.
+//! Container engines: which are there, and a client for each. A user's own are found by the same names, in
+//! the user's own service manager and runtime directory.
 //!
 //! An engine that is not installed is simply not there. One that is installed and at work but does
 //! not answer is an error: what runs in it is not known.
 
-use std::{collections::BTreeMap, os::unix::fs::FileTypeExt, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    os::unix::fs::FileTypeExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use crate::{
     adapters::systemd::{Systemd, SystemdError, jobs::Started},
@@ -29,12 +35,12 @@ pub enum ContainerError {
         source: bollard::errors::Error,
     },
     /// It is at work and has no socket where it ought to be.
-    #[error("{engine} is active, but there is no socket at {path}")]
+    #[error("{engine} is active, but there is no socket at {}", path.display())]
     NoSocket {
         /// Which.
         engine: Engine,
-        /// Where it was looked for last.
-        path: &'static str,
+        /// Where it was looked for.
+        path: PathBuf,
     },
     /// Podman's socket unit could not be started.
     #[error("podman.socket cannot be started: {why}")]
@@ -99,17 +105,20 @@ pub async fn connect(engine: Engine, systemd: &Systemd) -> Result<Option<Client>
 }
 
 async fn connect_docker(systemd: &Systemd) -> Result<Option<Client>, ContainerError> {
-    const SOCKETS: [&str; 2] = ["/run/docker.sock", "/var/run/docker.sock"];
     let engine = Engine::Docker;
+    let sockets = match systemd.runtime() {
+        None => vec!["/run/docker.sock".into(), "/var/run/docker.sock".into()],
+        Some(runtime) => vec![runtime.join("docker.sock")],
+    };
     let service = systemd.unit("docker.service").await?.active;
     let socket = systemd.unit("docker.socket").await?.active;
     let at_work = |state: &str| matches!(state, "active" | "activating" | "reloading");
     let expected = at_work(&service) || at_work(&socket);
-    let Some(path) = SOCKETS.into_iter().find(|path| is_socket(path)) else {
-        let path = SOCKETS[0];
+    let Some(path) = sockets.iter().find(|socket| is_socket(socket)) else {
+        let path = sockets.into_iter().next().unwrap_or_default();
         return if expected { Err(ContainerError::NoSocket { engine, path }) } else { Ok(None) };
     };
-    match Client::connect(engine, path).await {
+    match Client::connect(engine, &path.to_string_lossy()).await {
         Ok(client) => Ok(Some(client)),
         // What an engine leaves behind when it is removed.
         Err(_) if !expected => Ok(None),
@@ -125,7 +134,7 @@ async fn docker_is_down(systemd: &Systemd) -> Result<bool, SystemdError> {
 }
 
 async fn connect_podman(systemd: &Systemd) -> Result<Option<Client>, ContainerError> {
-    const SOCKET: &str = "/run/podman/podman.sock";
+    let socket = systemd.runtime().unwrap_or(Path::new("/run")).join("podman/podman.sock");
     let name = "podman.socket".to_owned();
     let unit = systemd.unit(&name).await?;
     if unit.load != "loaded" {
@@ -138,9 +147,9 @@ async fn connect_podman(systemd: &Systemd) -> Result<Option<Client>, ContainerEr
             Some(end) => return Err(ContainerError::NotOpened { why: end.to_string() }),
         }
     }
-    Client::connect(Engine::Podman, SOCKET).await.map(Some)
+    Client::connect(Engine::Podman, &socket.to_string_lossy()).await.map(Some)
 }
 
-fn is_socket(path: &str) -> bool {
-    Path::new(path).metadata().is_ok_and(|meta| meta.file_type().is_socket())
+fn is_socket(path: &Path) -> bool {
+    path.metadata().is_ok_and(|meta| meta.file_type().is_socket())
 }

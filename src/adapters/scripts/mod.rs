@@ -127,6 +127,7 @@ pub async fn run(bus: &Connection, order: &Order<'_>) -> Result<Ended, OneshotEr
         argv: &argv,
         environment: &environment,
         limit: order.limit,
+        user: None,
     };
     let result = oneshot::run(bus, &unit, order.input, output).await?;
     let end = match (&*result.word, result.signal, result.status) {

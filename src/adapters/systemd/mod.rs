@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod files;
 pub mod jobs;
+pub mod lingering;
 pub mod login;
 pub mod manager;
 pub mod oneshot;
@@ -13,10 +14,13 @@ pub mod transient;
 pub mod units;
 pub mod update_link;
 
-/// systemd, over the system bus.
+use std::path::{Path, PathBuf};
+
+/// systemd, over the system bus; or the service manager of a user, over the user's own bus.
 #[derive(Clone, Debug)]
 pub struct Systemd {
     bus: zbus::Connection,
+    runtime: Option<PathBuf>,
 }
 
 /// systemd or logind did not do what was asked.
@@ -44,7 +48,19 @@ impl Systemd {
     /// `bus`: the system bus.
     #[must_use]
     pub fn new(bus: zbus::Connection) -> Self {
-        Self { bus }
+        Self { bus, runtime: None }
+    }
+
+    /// `bus`: a user's own bus; `runtime`: the user's runtime directory (`/run/user/1000`).
+    #[must_use]
+    pub fn of_user(bus: zbus::Connection, runtime: PathBuf) -> Self {
+        Self { bus, runtime: Some(runtime) }
+    }
+
+    /// The runtime directory of the user whose manager it is; none for the system's.
+    #[must_use]
+    pub fn runtime(&self) -> Option<&Path> {
+        self.runtime.as_deref()
     }
 
     /// The bus it is reached on.

@@ -40,6 +40,9 @@ pub struct Oneshot<'a> {
     pub environment: &'a [&'a str],
     /// All its processes are ended after this long.
     pub limit: Duration,
+    /// Whose rights it has: root's when there is none. A user's has a fence around it as well, and its
+    /// errors go to the journal.
+    pub user: Option<u32>,
 }
 
 /// How it ended, as systemd tells it.
@@ -152,11 +155,30 @@ fn properties<'a>(
     if let Some(input) = input {
         properties.push(("StandardInputFileDescriptor", Fd::from(input).into()));
     }
-    if let Ok(copy) = output.try_clone() {
+    if let Some(user) = oneshot.user {
+        properties.extend(fence(user));
+    } else if let Ok(copy) = output.try_clone() {
         properties.push(("StandardErrorFileDescriptor", Fd::from(copy).into()));
     }
     properties.push(("StandardOutputFileDescriptor", Fd::from(output).into()));
     properties
+}
+
+/// What keeps a process of a user to looking and asking.
+fn fence(user: u32) -> [(&'static str, Variant<'static>); 10] {
+    [
+        ("User", user.to_string().into()),
+        // Of the same kind, systemd would have errors follow the output, wherever that leads.
+        ("StandardOutput", "null".into()),
+        ("StandardError", "journal".into()),
+        ("NoNewPrivileges", true.into()),
+        ("CapabilityBoundingSet", 0_u64.into()),
+        ("ProtectSystem", "strict".into()),
+        ("ProtectHome", "read-only".into()),
+        ("PrivateDevices", true.into()),
+        ("MemoryMax", (256_u64 << 20).into()),
+        ("TasksMax", 64_u64.into()),
+    ]
 }
 
 /// A unit, as systemd shows it.
@@ -273,6 +295,7 @@ mod tests {
             argv: &["/bin/x", "a"],
             environment: &["A=b"],
             limit: Duration::from_secs(1),
+            user: None,
         };
         let (_reader, writer) = io::pipe().unwrap();
         let input = in_memory(b"text").unwrap();
@@ -291,6 +314,37 @@ mod tests {
             ("StandardOutputFileDescriptor", "h"),
         ];
         assert_eq!(found, expected.map(|(name, sig)| (name, sig.to_owned())));
+    }
+
+    #[test]
+    fn a_users_process_has_a_fence_and_does_not_write_its_errors_into_the_answer() {
+        let oneshot = Oneshot {
+            name: "x.service",
+            description: "x",
+            argv: &["/bin/x"],
+            environment: &[],
+            limit: Duration::from_secs(1),
+            user: Some(1000),
+        };
+        let (_reader, writer) = io::pipe().unwrap();
+        let found = transient::types(properties(&oneshot, None, writer.into()));
+        let has = |name: &str, kind: &str| found.iter().any(|(n, k)| *n == name && k == kind);
+        for (name, kind) in [
+            ("User", "s"),
+            ("StandardOutput", "s"),
+            ("StandardError", "s"),
+            ("NoNewPrivileges", "b"),
+            ("CapabilityBoundingSet", "t"),
+            ("ProtectSystem", "s"),
+            ("ProtectHome", "s"),
+            ("PrivateDevices", "b"),
+            ("MemoryMax", "t"),
+            ("TasksMax", "t"),
+            ("StandardOutputFileDescriptor", "h"),
+        ] {
+            assert!(has(name, kind), "{name}: {found:?}");
+        }
+        assert!(!has("StandardErrorFileDescriptor", "h"));
     }
 
     #[test]

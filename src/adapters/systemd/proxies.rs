@@ -65,6 +65,9 @@ pub trait Look {
 /// One row of `ListSessions`: id, user id, user name, seat, object path.
 pub type SessionRow = (String, u32, String, String, OwnedObjectPath);
 
+/// One row of `ListUsers`: user id, user name, object path.
+pub type UserRow = (u32, String, OwnedObjectPath);
+
 /// `org.freedesktop.login1(5)`, the manager.
 #[zbus::proxy(
     interface = "org.freedesktop.login1.Manager",
@@ -74,6 +77,7 @@ pub type SessionRow = (String, u32, String, String, OwnedObjectPath);
 pub trait Login {
     fn list_inhibitors(&self) -> zbus::Result<Vec<InhibitorRow>>;
     fn list_sessions(&self) -> zbus::Result<Vec<SessionRow>>;
+    fn list_users(&self) -> zbus::Result<Vec<UserRow>>;
     fn reboot(&self, interactive: bool) -> zbus::Result<()>;
     fn reboot_with_flags(&self, flags: u64) -> zbus::Result<()>;
     #[zbus(property(emits_changed_signal = "false"))]
