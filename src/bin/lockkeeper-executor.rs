@@ -5,6 +5,7 @@ use std::{path::Path, process::ExitCode, time::Duration};
 use anyhow::{Context as _, bail};
 use lockkeeper::{
     adapters::{
+        self,
         packages::{
             Layout,
             plans::{Outcome, Way},
@@ -16,7 +17,7 @@ use lockkeeper::{
         settings::{Services, Settings, Workloads},
     },
     core::{plan::PlanId, stale::Mode},
-    executor::{self, Context, Rules, at_boot, run, service},
+    executor::{self, Context, Rules, as_user, at_boot, run, service},
     observe::logging,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -57,12 +58,13 @@ fn run(args: &[String]) -> anyhow::Result<()> {
         [verb, plan] if verb == Way::Back.verb() => {
             runtime.block_on(transact(&PlanId::parse(plan)?, Way::Back))
         }
+        [verb] if verb == adapters::as_user::VERB => Ok(runtime.block_on(as_user::main())?),
         ["link-update"] => Ok(at_boot::link(&layout())?),
         ["unlink-update"] => Ok(at_boot::unlink(&layout())?),
         ["system-update"] => Ok(runtime.block_on(at_boot::main(&layout(), lock_wait()))?),
         _ => bail!(
             "usage: lockkeeper-executor [run-apply PLAN | run-undo PLAN | system-update | link-update | \
-             unlink-update] (started by D-Bus and systemd)"
+             unlink-update | as-user] (started by D-Bus and systemd)"
         ),
     }
 }

@@ -168,6 +168,7 @@ keys! {
     "workloads.ignore", workloads_ignore: Vec<String> = Vec::new(), texts(value::pattern);
     "workloads.resurrected", workloads_resurrected: Resurrected = Resurrected::Report,
         value::choice;
+    "workloads.users", workloads_users: Vec<String> = Vec::new(), texts(value::account);
 }
 
 /// Every key there is, in the order of the manual. Those of the lists begin with `window.`, `freeze.`

@@ -295,6 +295,9 @@ pub struct Workloads {
     /// `resurrected`: what becomes of containers that somebody had stopped and their engine has
     /// started again (default `report`).
     pub resurrected: Resurrected,
+    /// `users`: users (glob `*`) who linger, and whose units and containers are restored and verified
+    /// like the node's own (default none).
+    pub users: Vec<String>,
 }
 
 /// Format of [`LockChoice`].

@@ -309,6 +309,7 @@ impl Merged {
             workloads: Workloads {
                 ignore: self.workloads_ignore.value,
                 resurrected: self.workloads_resurrected.value,
+                users: self.workloads_users.value,
             },
         }
     }

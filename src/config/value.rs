@@ -391,6 +391,22 @@ pub(super) fn pattern(text: &str) -> Result<(), Complaint> {
     Err((format!("{text:?} cannot be a name"), Some(help)))
 }
 
+/// One of `workloads.users`: a user's name, `*` for anything.
+pub(super) fn account(text: &str) -> Result<(), Complaint> {
+    let odd =
+        |letter: char| letter.is_whitespace() || letter.is_control() || ":/,".contains(letter);
+    let help = |text: &str| {
+        Err((text.to_owned(), Some("write a user's name, such as \"alice\"".to_owned())))
+    };
+    if text.is_empty() || text.contains(odd) {
+        return help(&format!("{text:?} cannot be the name of a user"));
+    }
+    if text == "root" {
+        return help("root's containers are looked after without that");
+    }
+    Ok(())
+}
+
 /// One of `services.never` and `services.by_reboot`: the whole name of a unit, `*` for anything.
 pub(super) fn unit_pattern(text: &str) -> Result<(), Complaint> {
     pattern(text)?;

@@ -31,6 +31,7 @@ pub mod quorum;
 pub mod record;
 pub mod removal;
 pub mod resume;
+pub mod rootless;
 pub mod slots;
 pub mod stale;
 pub mod standing;

@@ -43,6 +43,9 @@ pub struct Record {
     /// Sentences for wishes that could not be understood, or not be read.
     #[serde(default)]
     pub doubts: Vec<String>,
+    /// What users run without root, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub users: BTreeMap<String, Record>,
 }
 
 /// A container that did not run.
@@ -129,6 +132,7 @@ impl Record {
                 .collect(),
             stopped: Vec::new(),
             doubts,
+            users: BTreeMap::new(),
         }
     }
 
@@ -144,6 +148,29 @@ impl Record {
         self.units.retain(|u| !ignored(globs, &u.name));
         self.containers.retain(|c| !ignored(globs, &c.name));
         self.stopped.retain(|c| !ignored(globs, &c.name));
+        self.users = self.users.into_iter().map(|(n, own)| (n, own.without(globs))).collect();
+        self
+    }
+
+    /// The record without the users whose names match none of `globs`.
+    #[must_use]
+    pub fn of_users(mut self, globs: &[String]) -> Self {
+        self.users.retain(|name, _| ignored(globs, name));
+        self
+    }
+
+    /// A user's own record, as a part of this one: of itself it says only what it is about.
+    #[must_use]
+    pub fn with_user(mut self, name: String, own: Self) -> Self {
+        let own = Self {
+            schema: self.schema,
+            boot_id: self.boot_id.clone(),
+            taken: self.taken,
+            checks: Vec::new(),
+            users: BTreeMap::new(),
+            ..own
+        };
+        self.users.insert(name, own);
         self
     }
 

@@ -23,6 +23,7 @@ use crate::{
 
 pub mod announce;
 pub mod apply;
+pub mod as_user;
 pub mod at_boot;
 pub mod check;
 pub mod confirm;
@@ -46,6 +47,7 @@ mod foreign_checks;
 mod leftover;
 mod look;
 mod resurrected;
+mod users;
 
 /// Where the executor keeps its files on an installed system (root, 0755).
 pub const STATE: &str = "/var/lib/lockkeeper-executor";
@@ -63,6 +65,8 @@ pub struct Context {
     pub ignore: Vec<String>,
     /// `workloads.resurrected`
     pub resurrected: Resurrected,
+    /// `workloads.users`: users (globs with `*`) whose workloads count as the node's own.
+    pub users: Vec<String>,
     /// The root of the configuration.
     pub config: PathBuf,
     /// `[services]`
@@ -75,6 +79,8 @@ pub struct Context {
     seen: Mutex<Option<Restarts>>,
     /// Held while the admin's checks run: what was reported of those that do not count.
     checking: tokio::sync::Mutex<Vec<String>>,
+    /// Held while users are asked: each has one process of ours.
+    asking: tokio::sync::Mutex<()>,
 }
 
 impl Context {
@@ -87,12 +93,14 @@ impl Context {
             systemd,
             ignore,
             resurrected: Settings::default().workloads.resurrected,
+            users: Vec::new(),
             config: config.to_owned(),
             services: Settings::default().services,
             hooks: state.join("hooks.json"),
             restarted: state.join("restarted.json"),
             seen: Mutex::default(),
             checking: tokio::sync::Mutex::default(),
+            asking: tokio::sync::Mutex::default(),
         }
     }
 
@@ -105,8 +113,8 @@ impl Context {
     /// The same with other `[workloads]` than the built-in ones.
     #[must_use]
     pub fn with_workloads(self, workloads: Workloads) -> Self {
-        let Workloads { ignore, resurrected } = workloads;
-        Self { ignore, resurrected, ..self }
+        let Workloads { ignore, resurrected, users } = workloads;
+        Self { ignore, resurrected, users, ..self }
     }
 
     /// Remembers counts of automatic restarts; answers with those remembered before, if any.
@@ -171,6 +179,14 @@ pub enum WorkloadError {
     /// A file of ours.
     #[error(transparent)]
     Record(#[from] StateFileError),
+    /// What a user runs.
+    #[error("what {user} runs without root cannot be seen: {why}")]
+    User {
+        /// Whose.
+        user: String,
+        /// Why not.
+        why: String,
+    },
     /// Checks of the admin's own cannot be made: without them nothing is begun.
     #[error("{0}")]
     Checks(String),

@@ -2,29 +2,30 @@
 
 use tracing::{info, warn};
 
-use super::{Context, WorkloadError, checks, stale};
+use super::{Context, WorkloadError, checks, stale, users};
 use crate::{
     adapters::{clock, containers, state_file, systemd::boot},
     core::{
         check,
         record::{Record, SCHEMA},
+        rootless::sentences,
     },
 };
 
 /// Writes the record durably; it replaces the last one. Nothing is written unless everything could
 /// be seen.
 pub async fn record(context: &Context) -> Result<(), WorkloadError> {
-    // Units first: looking at Podman's containers starts its socket.
-    let units = context.systemd.workloads().await?;
-    let (containers, stopped) = containers::all(&context.systemd).await?;
-    let checks = failing_checks(context).await?;
-    let record = Record::of(boot::boot_id()?, clock::wall(), &units, &containers);
-    let record = Record { checks, ..record.with_stopped(stopped) };
+    let record = users::record(context, observe(context).await?).await?;
+    let record = Record { checks: failing_checks(context).await?, ..record };
     // A cycle begins: what an earlier one has restarted may be restarted again.
     stale::forget(context)?;
     state_file::write(&context.record, &record)?;
-    for doubt in &record.doubts {
+    let own = |(user, own): (&String, &Record)| sentences(user, own.doubts.clone());
+    for doubt in record.doubts.iter().cloned().chain(record.users.iter().flat_map(own)) {
         warn!("{doubt}");
+    }
+    for (user, own) in &record.users {
+        info!(user, units = own.units.len(), containers = own.containers.len(), "recorded");
     }
     info!(
         units = record.units.len(),
@@ -34,6 +35,15 @@ pub async fn record(context: &Context) -> Result<(), WorkloadError> {
         "recorded what is running"
     );
     Ok(())
+}
+
+/// What runs, of the system or of the user whose process this is.
+pub(super) async fn observe(context: &Context) -> Result<Record, WorkloadError> {
+    // Units first: looking at Podman's containers starts its socket.
+    let units = context.systemd.workloads().await?;
+    let (containers, stopped) = containers::all(&context.systemd).await?;
+    let record = Record::of(boot::boot_id()?, clock::wall(), &units, &containers);
+    Ok(record.with_stopped(stopped))
 }
 
 /// The names of the admin's checks that fail before anything is done.
@@ -50,7 +60,7 @@ async fn failing_checks(context: &Context) -> Result<Vec<String>, WorkloadError>
 /// The record, without what is to be ignored; `None` when there is none.
 pub(super) fn load(context: &Context) -> Result<Option<Record>, WorkloadError> {
     let record: Option<Record> = state_file::read(&context.record, SCHEMA)?;
-    Ok(record.map(|record| record.without(&context.ignore)))
+    Ok(record.map(|record| record.without(&context.ignore).of_users(&context.users)))
 }
 
 /// Removes the record; there need not be one.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join;
 use tokio::time::{Instant, sleep};
 use tracing::{info, warn};
 
@@ -10,7 +11,7 @@ use super::{
     bring_up::bring_up,
     leftover,
     look::{Seen, look},
-    record, resurrected,
+    record, resurrected, users,
 };
 use crate::{
     adapters::systemd::jobs::Started,
@@ -39,23 +40,38 @@ pub async fn restore(context: &Context, grace: Duration) -> Result<Vec<String>, 
         info!("there is no record: nothing to restore");
         return Ok(Vec::new());
     };
-    let mut seen = await_others(context, &record, Instant::now() + grace).await?;
+    by(context, &record, grace).await
+}
+
+/// The same by a given record: the system's, or that of the user whose process this is.
+pub(super) async fn by(
+    context: &Context,
+    record: &Record,
+    grace: Duration,
+) -> Result<Vec<String>, WorkloadError> {
+    let mut seen = await_others(context, record, Instant::now() + grace).await?;
     let mut started = Vec::new();
-    let down = units_down(&record, &seen.observed);
+    let down = units_down(record, &seen.observed);
     if !down.is_empty() {
         started.extend(start_all(context, down).await?);
-        seen = look(context, &record).await?;
+        seen = look(context, record).await?;
     }
-    let cleared = clear_leftovers(context, &record, &seen.observed).await;
+    let cleared = clear_leftovers(context, record, &seen.observed).await;
     if !cleared.is_empty() {
         started.extend(start_all(context, cleared).await?);
-        seen = look(context, &record).await?;
+        seen = look(context, record).await?;
     }
-    report_gone(&record, &seen.observed);
-    resurrected::see_to(context, &record).await;
-    started.extend(bring_up(&seen, &record).await);
-    let seen = await_health(context, &record).await?;
-    for text in seen.observed.missed(&record, Restore::BestEffort) {
+    report_gone(record, &seen.observed);
+    resurrected::see_to(context, record).await;
+    // What users run may need the system's units, and goes its way beside the containers.
+    let containers = async {
+        let started = bring_up(&seen, record).await;
+        await_health(context, record).await.map(|seen| (started, seen))
+    };
+    let (containers, of_users) = join(containers, users::restore(context, record, grace)).await;
+    let (of_engines, seen) = containers?;
+    started.extend(of_engines.into_iter().chain(of_users));
+    for text in seen.observed.missed(record, Restore::BestEffort) {
         warn!("{text}: it need not be back, so the node does not fail for it");
     }
     Ok(started)

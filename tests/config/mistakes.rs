@@ -382,6 +382,14 @@ fn names_and_addresses_must_have_their_form() {
             "2:11: workloads.ignore: \"a b\" cannot be a name; write the name of a unit or container, such as \"backup*.service\"",
         ),
         (
+            "[workloads]\nusers = [\"al ice\"]",
+            "2:10: workloads.users: \"al ice\" cannot be the name of a user; write a user's name, such as \"alice\"",
+        ),
+        (
+            "[workloads]\nusers = [\"root\"]",
+            "2:10: workloads.users: root's containers are looked after without that; write a user's name, such as \"alice\"",
+        ),
+        (
             "[services]\nnever = [\"db\"]",
             "2:10: services.never: \"db\" is not a unit's whole name; write it with its kind, such as \"db.service\"",
         ),

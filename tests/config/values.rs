@@ -57,7 +57,7 @@ fn every_key_arrives_where_it_belongs() {
          new_dependencies = \"refuse\", removals = \"allow\", phased = \"ignore\", snapshot = \"btrfs\" }\n\
          canary = { publish = true, follow = \"first\", soak = \"14m\" }\n\
          services = { restart = \"list\", never = [\"sql*\"], by_reboot = [\"a.service\"] }\n\
-         workloads = { ignore = [\"foo*.service\"], resurrected = \"stop\" }\n\
+         workloads = { ignore = [\"foo*.service\"], resurrected = \"stop\", users = [\"alice\", \"ci-*\"] }\n\
          [etcd]\n\
          endpoints = [\"http://etcd-1.example.com:2379\", \"http://[2001:db8::1]:2379\"]\n\
          prefix = \"/a/b\"\n\
@@ -121,6 +121,7 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(settings.services.by_reboot, ["a.service"]);
     assert_eq!(settings.workloads.ignore, ["foo*.service"]);
     assert_eq!(settings.workloads.resurrected, Resurrected::Stop);
+    assert_eq!(settings.workloads.users, ["alice", "ci-*"]);
 }
 
 #[test]

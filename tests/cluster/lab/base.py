@@ -24,8 +24,8 @@ PACKAGES = {
     """,
     # Docker is left out: what it does there is the same.
     "trixie": """
-    apt busybox-static ca-certificates crun curl dbus etcd-client etcd-server
-    gpgv iproute2 libpam-systemd netavark podman procps systemd systemd-sysv tzdata
+    apt busybox-static ca-certificates crun curl dbus dbus-user-session etcd-client etcd-server
+    gpgv iproute2 libpam-systemd netavark podman procps systemd systemd-sysv tzdata uidmap
     """,
 }
 
