@@ -95,6 +95,7 @@ async fn another_users_call_is_denied_whatever_it_asks_for() {
     denied(reply(executor.apply("x").await));
     denied(reply(executor.reboot_evidence().await));
     denied(reply(executor.record().await));
+    denied(reply(executor.workloads().await));
     denied(reply(executor.restart_stale("x").await));
     denied(reply(executor.restore(1).await));
     denied(reply(executor.verify("", false).await));
@@ -202,6 +203,7 @@ async fn the_call_that_activates_the_program_is_answered() {
         "Apply",
         "RebootEvidence",
         "Record",
+        "Workloads",
         "RestartStale",
         "Restore",
         "Verify",
@@ -316,4 +318,30 @@ async fn a_unit_that_systemd_does_not_know_is_no_failure_and_a_missing_systemd_i
     assert!(systemd.facts(&names).await.is_err());
     let _manager = fakes::Systemd::default().serve(bus.connect().await).await;
     assert!(systemd.facts(&names).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn users_who_linger_are_found_and_root_is_none_of_them() {
+    let bus = Bus::start();
+    let users =
+        vec![(1001, "bob", true), (0, "root", true), (1000, "alice", true), (1002, "eve", false)];
+    let (systemd, _served) = logind(&bus, Login { users, ..Login::new(Answer::Yes) }).await;
+    let found = systemd.lingering().await.unwrap();
+    let found: Vec<(&str, String)> = found.iter().map(|u| (u.name.as_str(), u.manager())).collect();
+    let expected = [("alice", "user@1000.service"), ("bob", "user@1001.service")];
+    assert_eq!(found, expected.map(|(name, unit)| (name, unit.to_owned())));
+}
+
+#[tokio::test]
+async fn machines_that_no_service_runs_are_named_and_without_machined_there_are_none() {
+    let bus = Bus::start();
+    let systemd = Systemd::new(bus.connect().await);
+    assert!(systemd.machines_by_hand().await.unwrap().is_empty());
+    let machines = fakes::Machines(vec![
+        ("db", "systemd-nspawn", "systemd-nspawn@db.service"),
+        ("scratch", "systemd-nspawn", "machine-scratch.scope"),
+        ("vm", "libvirt-qemu", "machine-qemu.scope"),
+    ]);
+    let _machines = machines.serve(bus.connect().await).await;
+    assert_eq!(systemd.machines_by_hand().await.unwrap(), ["scratch"]);
 }

@@ -60,6 +60,13 @@ pub enum Command {
         #[arg(long)]
         names: bool,
     },
+    /// What becomes of everything that runs in a reboot: what comes back by itself, what lockkeeper starts,
+    /// what is lost, and what would keep an update from beginning. Ends with 1 where something would.
+    Workloads {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// How far staging or installing has come, until interrupted.
     Watch,
     /// Reboot this machine in its turn: take a slot, apply what is staged, reboot, verify.

@@ -10,6 +10,7 @@ use crate::{
         doctor::{Finding, Severity},
         explain::Explanation,
         history::Entry,
+        outlook::{Comes, Outlook},
         progress::Progress,
         stale::{Fate, Report},
         verdict::Verdict,
@@ -89,6 +90,35 @@ pub fn locks(locks: &[LockDoc], now: Timestamp) -> String {
             .collect::<Vec<_>>()
             .join("\n"),
     }
+}
+
+/// `workloads`.
+#[must_use]
+pub fn outlook(outlook: &Outlook) -> String {
+    let rows = outlook.workloads.iter().map(|row| {
+        let user = row.user.as_ref().map(|user| format!("{user}: ")).unwrap_or_default();
+        let name = format!("{user}{}", row.name);
+        let restore = match row.comes {
+            Comes::Lost => "-",
+            _ => row.restore.name(),
+        };
+        [name.as_str(), row.comes.words(), &row.why, restore].map(str::to_owned)
+    });
+    let mut text = if outlook.workloads.is_empty() {
+        "nothing runs that would be missed\n".to_owned()
+    } else {
+        table(["WORKLOAD", "COMES BACK", "BY, OR WHY", "RESTORE"], rows)
+    };
+    for (title, lines) in [
+        ("Fails already, so nobody is blamed for it", &outlook.failing),
+        ("Not understood", &outlook.doubts),
+        ("Keeps an update from beginning", &outlook.blocking),
+    ] {
+        if !lines.is_empty() {
+            let _ = write!(text, "\n{title}:\n  {}\n", lines.join("\n  "));
+        }
+    }
+    text
 }
 
 /// `queue`.
@@ -297,7 +327,7 @@ pub(super) fn table<const N: usize>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::stale::StaleUnit;
+    use crate::core::{outlook::Row, stale::StaleUnit, wish::Restore};
     use crate::dbus::agent::{HolderDoc, LockError};
 
     fn at(text: &str) -> Timestamp {
@@ -324,6 +354,36 @@ mod tests {
             seen: Some(at("2026-11-23T10:03:00Z")),
             ..LockDoc::default()
         }
+    }
+
+    #[test]
+    fn an_outlook_is_a_table_and_what_is_wrong_below_it() {
+        let row = |user: Option<&str>, name: &str, comes, why: &str| Row {
+            user: user.map(str::to_owned),
+            name: name.to_owned(),
+            comes,
+            why: why.to_owned(),
+            restore: Restore::Required,
+        };
+        let doc = Outlook {
+            workloads: vec![
+                row(None, "web.service", Comes::ByItself, "multi-user.target"),
+                row(Some("alice"), "container db (podman)", Comes::Started, "restart policy no"),
+                row(None, "run-u7.service", Comes::Lost, "made by systemd-run"),
+            ],
+            blocking: vec!["docker does not answer".to_owned()],
+            ..Outlook::default()
+        };
+        assert_eq!(
+            outlook(&doc),
+            "WORKLOAD                      COMES BACK  BY, OR WHY           RESTORE\n\
+             web.service                   by itself   multi-user.target    required\n\
+             alice: container db (podman)  lockkeeper  restart policy no    required\n\
+             run-u7.service                LOST        made by systemd-run  -\n\n\
+             Keeps an update from beginning:\n  docker does not answer\n"
+        );
+        let nothing = "nothing runs that would be missed\n";
+        assert_eq!(outlook(&Outlook::default()), nothing);
     }
 
     #[test]

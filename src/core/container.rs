@@ -91,3 +91,14 @@ impl fmt::Display for Engine {
         })
     }
 }
+
+impl fmt::Display for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::No => "no",
+            Self::OnFailure => "on-failure",
+            Self::UnlessStopped => "unless-stopped",
+            Self::Always => "always",
+        })
+    }
+}

@@ -23,6 +23,7 @@ pub mod hook;
 pub mod invariants;
 pub mod migrate;
 pub mod order;
+pub mod outlook;
 pub mod overdue;
 pub mod plan;
 pub mod policy;

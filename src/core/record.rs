@@ -217,9 +217,11 @@ fn wishes_by_unit(
 }
 
 impl RecordedUnit {
-    /// A unit that says nothing goes by what its container says.
+    /// A unit that says nothing goes by what its container says. Of a target the node never fails: what
+    /// it has pulled in is recorded itself.
     fn of(unit: &Unit, container: Option<&Restore>) -> Self {
-        let restore = unit.wish.restore.or(container.copied()).unwrap_or_default();
+        let silent = if unit.kind() == "target" { Restore::BestEffort } else { Restore::default() };
+        let restore = unit.wish.restore.or(container.copied()).unwrap_or(silent);
         Self { name: unit.name.clone(), file: unit.file.clone(), restore }
     }
 }
@@ -351,6 +353,19 @@ mod tests {
         assert_eq!(of(wish(No), &[wish(Required)]), (No, vec![Required]));
         assert_eq!(of(silent(), &[wish(No), wish(BestEffort)]), (BestEffort, vec![No, BestEffort]));
         assert_eq!(of(silent(), &[wish(No), silent()]), (Required, vec![No, Required]));
+    }
+
+    #[test]
+    fn a_target_that_was_started_by_hand_is_started_again_and_no_node_fails_for_it() {
+        let mut units = Units::new();
+        let by_hand = Unit { wanted_by: vec![], ..service("shop.target") };
+        let asks = Unit { wish: wish(Required), ..by_hand.clone() };
+        for unit in [by_hand, Unit { name: "strict.target".to_owned(), ..asks }] {
+            units.insert(unit.name.clone(), unit);
+        }
+        let record = Record::of("boot".to_owned(), Timestamp::UNIX_EPOCH, &units, &[]);
+        let found: Vec<_> = record.units.iter().map(|u| (u.name.as_str(), u.restore)).collect();
+        assert_eq!(found, [("shop.target", BestEffort), ("strict.target", Required)]);
     }
 
     #[test]

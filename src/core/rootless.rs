@@ -3,7 +3,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::standing::Restarts;
+use super::{
+    outlook::{Outlook, Row},
+    standing::Restarts,
+};
 
 /// So many sentences of one user are passed on.
 const SENTENCES: usize = 20;
@@ -31,6 +34,21 @@ impl Judgement {
     }
 }
 
+impl Outlook {
+    /// With what was said of `user`'s workloads.
+    pub fn add(&mut self, user: &str, said: Self) {
+        self.workloads.extend(said.workloads.into_iter().map(|row| Row {
+            user: Some(user.to_owned()),
+            name: plain(&row.name),
+            why: plain(&row.why),
+            ..row
+        }));
+        self.failing.extend(sentences(user, said.failing));
+        self.blocking.extend(sentences(user, said.blocking));
+        self.doubts.extend(sentences(user, said.doubts));
+    }
+}
+
 /// The sentences, each with the user's name: not more of them, nor longer ones, than a person reads, and
 /// nothing that could move a terminal's cursor.
 #[must_use]
@@ -45,9 +63,12 @@ pub fn sentences(user: &str, said: Vec<String>) -> Vec<String> {
 }
 
 fn named(user: &str, text: &str) -> String {
+    format!("{user}: {}", plain(text))
+}
+
+fn plain(text: &str) -> String {
     let plain = |letter: char| if letter.is_control() { ' ' } else { letter };
-    let text: String = text.chars().take(LETTERS).map(plain).collect();
-    format!("{user}: {text}")
+    text.chars().take(LETTERS).map(plain).collect()
 }
 
 #[cfg(test)]

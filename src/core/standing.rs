@@ -216,13 +216,19 @@ fn stopped(recorded: &RecordedContainer, now: &Container) -> Standing {
 /// Whether the engine may still start a container by itself: asked only soon after a boot.
 #[must_use]
 pub fn engine_starts(now: &Container) -> bool {
-    let by_policy = match now.policy {
+    by_policy(now.engine, now.policy, now.exit_code != 0)
+}
+
+/// Whether an engine starts a container at boot by itself that ended badly, or well, with the shutdown.
+#[must_use]
+pub fn by_policy(engine: Engine, policy: Policy, ended_badly: bool) -> bool {
+    let starts = match policy {
         Policy::No => false,
-        Policy::OnFailure => now.exit_code != 0,
+        Policy::OnFailure => ended_badly,
         Policy::UnlessStopped | Policy::Always => true,
     };
     // Podman has no daemon: what its boot unit did not start, nobody does.
-    now.engine == Engine::Docker && by_policy
+    engine == Engine::Docker && starts
 }
 
 /// Counts of automatic restarts, by the name of what restarts.

@@ -59,6 +59,8 @@ impl Unit {
         let kept = match self.kind() {
             "service" => self.sub == "running" && self.service_type != "oneshot",
             "timer" | "socket" | "path" | "mount" => true,
+            // One that nothing pulls in was started, or isolated, by hand; or the whole boot is for it.
+            "target" => self.wanted_by.is_empty(),
             _ => false,
         };
         kept && self.active == "active"
@@ -151,6 +153,8 @@ mod tests {
             (true, Unit { sub: "waiting".to_owned(), ..service("tidy.timer") }),
             (true, Unit { sub: "listening".to_owned(), ..service("web.socket") }),
             (true, Unit { sub: "mounted".to_owned(), ..service("srv.mount") }),
+            (true, Unit { wanted_by: vec![], ..service("shop.target") }),
+            (false, service("network-online.target")),
             (
                 false,
                 Unit { file: String::new(), sub: "mounted".to_owned(), ..service("run-x.mount") },

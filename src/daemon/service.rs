@@ -173,6 +173,11 @@ impl ControlInterface {
         answer.map_err(|error| failed(chain(&error)))
     }
 
+    async fn workloads(&self, #[zbus(connection)] bus: &Connection) -> fdo::Result<String> {
+        let answer = ExecutorProxy::new(bus).await?.workloads().await;
+        answer.map_err(|error| failed(chain(&error)))
+    }
+
     async fn reboot(&self, now: bool) -> fdo::Result<()> {
         self.ask(Ask::Reboot { now }).await
     }

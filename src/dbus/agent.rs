@@ -221,6 +221,9 @@ pub trait Control {
     /// What is new in a package of the staged plan (empty: in all of them): a JSON list of
     /// [`Changelog`](super::executor::Changelog).
     fn changelogs(&self, package: &str) -> zbus::Result<String>;
+    /// What becomes of everything that runs in a reboot: an [`Outlook`](crate::core::outlook::Outlook) as
+    /// JSON.
+    fn workloads(&self) -> zbus::Result<String>;
     /// Checks, and stages what is found; answers when that is done: a [`SupplyDoc`] as JSON.
     fn check(&self) -> zbus::Result<String>;
     /// Asks for a reboot; `now`: outside the windows too.

@@ -229,6 +229,8 @@ pub trait Executor {
     fn reboot_evidence(&self) -> zbus::Result<String>;
     /// Tells whoever is logged in that the machine is about to be disturbed, in so many seconds.
     fn announce(&self, secs: u64) -> zbus::Result<()>;
+    /// What becomes of everything that runs in a reboot: an [`Outlook`](crate::core::outlook::Outlook).
+    fn workloads(&self) -> zbus::Result<String>;
     /// Writes down durably what is running; replaces the last record.
     fn record(&self) -> zbus::Result<()>;
     /// Runs the hooks of a [`Point`](crate::core::hook::Point), as far as they are due, each within

@@ -13,11 +13,11 @@ use std::{
 use rustix::process::geteuid;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, WorkloadError, record, restore, verify};
+use super::{Context, WorkloadError, outlook, record, restore, verify};
 use crate::{
     adapters::systemd::Systemd,
     config::settings::{Resurrected, Workloads},
-    core::{record::Record, rootless::Judgement},
+    core::{outlook::Outlook, record::Record, rootless::Judgement},
 };
 
 /// No order is longer.
@@ -36,7 +36,7 @@ pub(super) struct Order {
     pub stop_resurrected: bool,
 }
 
-/// One of the three.
+/// One of these.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Task {
     /// Say what runs.
@@ -53,6 +53,8 @@ pub(super) enum Task {
         /// What ran.
         record: Box<Record>,
     },
+    /// Say what is to be expected of a reboot.
+    Foresee,
 }
 
 /// What it answers.
@@ -64,6 +66,8 @@ pub(super) enum Answer {
     Restored(Vec<String>),
     /// What is wrong.
     Judged(Judgement),
+    /// What is to be expected.
+    Foreseen(Box<Outlook>),
 }
 
 /// A user's process could not do its work.
@@ -126,6 +130,7 @@ async fn work(runtime: &Path, order: Order) -> Result<Answer, AsUserError> {
             let grace = Duration::from_secs(grace_secs);
             Answer::Restored(restore::by(&context, &record, grace).await?)
         }
+        Task::Foresee => Answer::Foreseen(Box::new(outlook::foresee(&context).await?)),
         Task::Verify { record } => Answer::Judged(verify::judge(&context, &record).await?),
     })
 }

@@ -30,6 +30,7 @@ pub mod confirm;
 pub mod describe;
 pub mod evidence;
 pub mod hooks;
+pub mod outlook;
 pub mod reboot;
 pub mod record;
 pub mod restore;

@@ -16,6 +16,9 @@ use crate::{
 /// be seen.
 pub async fn record(context: &Context) -> Result<(), WorkloadError> {
     let record = users::record(context, observe(context).await?).await?;
+    for machine in context.systemd.machines_by_hand().await? {
+        warn!("machine {machine} was started by hand (systemd-nspawn): nothing brings it back");
+    }
     let record = Record { checks: failing_checks(context).await?, ..record };
     // A cycle begins: what an earlier one has restarted may be restarted again.
     stale::forget(context)?;

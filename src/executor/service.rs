@@ -11,8 +11,8 @@ use tracing::{debug, info, warn};
 use zbus::{Connection, fdo, message::Header, proxy::CacheProperties};
 
 use super::{
-    Context, Rules, announce, apply, at_boot, check, confirm, describe, evidence, hooks, reboot,
-    record, restore,
+    Context, Rules, announce, apply, at_boot, check, confirm, describe, evidence, hooks, outlook,
+    reboot, record, restore,
     run::{self, Run},
     stage, stale, undo, verify,
 };
@@ -388,6 +388,16 @@ impl Executor {
         let _call = self.admit(bus, &header).await?;
         let _turn = self.workloads.lock().await;
         done(record::record(&self.context).await)
+    }
+
+    /// Waits for nobody: it changes nothing.
+    async fn workloads(
+        &self,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _call = self.admit(bus, &header).await?;
+        json(&done(outlook::outlook(&self.context).await)?)
     }
 
     async fn run_hooks(

@@ -22,6 +22,7 @@ use crate::{
     },
     config::settings::Resurrected,
     core::{
+        outlook::Outlook,
         record::{Record, ignored},
         rootless::{Judgement, sentences},
     },
@@ -87,16 +88,21 @@ async fn counting(context: &Context) -> Result<Vec<Lingering>, WorkloadError> {
     Ok(counting)
 }
 
-/// `None` when there is no manager, so that nothing runs.
+/// `None` when nothing runs.
 async fn record_of(context: &Context, user: &Lingering) -> Result<Option<Record>, String> {
-    let manager = context.systemd.unit(&user.manager()).await.map_err(|error| chain(&error))?;
-    if matches!(manager.active.as_str(), "inactive" | "failed") {
+    if !has_manager(context, user).await? {
         return Ok(None);
     }
     match ask(context, user, "record", Task::Record, LOOKING).await? {
         Answer::Recorded(own) => Ok(Some(*own)),
         other => Err(odd(&other)),
     }
+}
+
+/// Without one nothing runs.
+async fn has_manager(context: &Context, user: &Lingering) -> Result<bool, String> {
+    let manager = context.systemd.unit(&user.manager()).await.map_err(|error| chain(&error))?;
+    Ok(!matches!(manager.active.as_str(), "inactive" | "failed"))
 }
 
 /// Starts what the recorded users ran and what does not run; answers with what was started. What cannot
@@ -216,6 +222,37 @@ async fn judge(
     }
 }
 
+/// Adds what is to be expected of what the users who count run. One who does not answer would keep a
+/// record from being taken.
+pub(super) async fn foresee(context: &Context, all: &mut Outlook) -> Result<(), WorkloadError> {
+    if context.users.is_empty() {
+        return Ok(());
+    }
+    let _turn = context.asking.lock().await;
+    let (users, slots) = (counting(context).await?, Semaphore::new(AT_ONCE));
+    let asked = users.iter().map(|user| in_turn(&slots, foresee_of(context, user)));
+    for (Lingering { name, .. }, said) in users.iter().zip(join_all(asked).await) {
+        match said {
+            Ok(said) => all.add(name, said),
+            Err(why) => {
+                let error = WorkloadError::User { user: name.clone(), why };
+                all.blocking.push(error.to_string());
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn foresee_of(context: &Context, user: &Lingering) -> Result<Outlook, String> {
+    if !has_manager(context, user).await? {
+        return Ok(Outlook::default());
+    }
+    match ask(context, user, "outlook", Task::Foresee, LOOKING).await? {
+        Answer::Foreseen(outlook) => Ok(*outlook),
+        other => Err(odd(&other)),
+    }
+}
+
 /// Users who linger now, by name.
 async fn found(context: &Context) -> Result<BTreeMap<String, Lingering>, WorkloadError> {
     let users = context.systemd.lingering().await?;
@@ -248,6 +285,7 @@ fn odd(answer: &Answer) -> String {
         Answer::Recorded(_) => "a record",
         Answer::Restored(_) => "a list of what was started",
         Answer::Judged(_) => "a judgement",
+        Answer::Foreseen(_) => "an outlook",
     };
     format!("the answer is {word}, which is not what was asked for")
 }

@@ -116,6 +116,8 @@ pub struct Login {
     pub inhibitors: Vec<(String, String, String, String, u32, u32)>,
     pub answer: Answer,
     pub preparing: bool,
+    /// Number, name, and whether they linger.
+    pub users: Vec<(u32, &'static str, bool)>,
     /// How long `ListInhibitors` takes.
     pub delay: Duration,
     /// Reboots it was asked for, by method and argument.
@@ -128,6 +130,7 @@ impl Login {
             inhibitors: Vec::new(),
             answer,
             preparing: false,
+            users: Vec::new(),
             delay: Duration::ZERO,
             asked: Arc::default(),
         }
@@ -135,6 +138,9 @@ impl Login {
 
     /// Serves as long as the connection it answers with lives.
     pub async fn serve(self, bus: Connection) -> Connection {
+        for (uid, _, linger) in &self.users {
+            bus.object_server().at(user_path(*uid), User { linger: *linger }).await.unwrap();
+        }
         bus.object_server().at("/org/freedesktop/login1", self).await.unwrap();
         bus.request_name("org.freedesktop.login1").await.unwrap();
         bus
@@ -146,6 +152,13 @@ impl Login {
     async fn list_inhibitors(&self) -> Vec<(String, String, String, String, u32, u32)> {
         tokio::time::sleep(self.delay).await;
         self.inhibitors.clone()
+    }
+
+    fn list_users(&self) -> Vec<(u32, String, OwnedObjectPath)> {
+        let row = |(uid, name, _): &(u32, &str, bool)| (*uid, (*name).to_owned(), user_path(*uid));
+        // One whose last session ends just now.
+        let gone = (77, "gone".to_owned(), user_path(77));
+        self.users.iter().map(row).chain([gone]).collect()
     }
 
     fn reboot(&self, interactive: bool) {
@@ -171,6 +184,65 @@ impl Login {
     #[zbus(property)]
     fn preparing_for_shutdown(&self) -> bool {
         self.preparing
+    }
+}
+
+fn user_path(uid: u32) -> OwnedObjectPath {
+    ObjectPath::try_from(format!("/org/freedesktop/login1/user/_{uid}")).unwrap().into()
+}
+
+/// A user, as logind shows one.
+struct User {
+    linger: bool,
+}
+
+#[zbus::interface(name = "org.freedesktop.login1.User")]
+impl User {
+    #[zbus(property)]
+    fn linger(&self) -> bool {
+        self.linger
+    }
+}
+
+/// machined's manager: each machine's name, what runs it, and its unit.
+pub struct Machines(pub Vec<(&'static str, &'static str, &'static str)>);
+
+impl Machines {
+    /// Serves as long as the connection it answers with lives.
+    pub async fn serve(self, bus: Connection) -> Connection {
+        for (name, _, unit) in &self.0 {
+            bus.object_server().at(machine_path(name), Machine { unit }).await.unwrap();
+        }
+        bus.object_server().at("/org/freedesktop/machine1", self).await.unwrap();
+        bus.request_name("org.freedesktop.machine1").await.unwrap();
+        bus
+    }
+}
+
+#[zbus::interface(name = "org.freedesktop.machine1.Manager")]
+impl Machines {
+    fn list_machines(&self) -> Vec<(String, String, String, OwnedObjectPath)> {
+        let row = |(name, by, _): &(&str, &str, &str)| {
+            ((*name).to_owned(), "container".to_owned(), (*by).to_owned(), machine_path(name))
+        };
+        self.0.iter().map(row).collect()
+    }
+}
+
+fn machine_path(name: &str) -> OwnedObjectPath {
+    ObjectPath::try_from(format!("/org/freedesktop/machine1/machine/{name}")).unwrap().into()
+}
+
+/// A machine, as machined shows one.
+struct Machine {
+    unit: &'static str,
+}
+
+#[zbus::interface(name = "org.freedesktop.machine1.Machine")]
+impl Machine {
+    #[zbus(property)]
+    fn unit(&self) -> String {
+        self.unit.to_owned()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use zbus::{OwnedObjectPath, proxy::CacheProperties};
 
-use super::{Systemd, SystemdError, failed, proxies::LookProxy, units::Look};
+use super::{Systemd, SystemdError, failed, proxies::LookProxy, says, units::Look};
 
 /// A user who lingers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Systemd {
                 Ok(look) if look.get("Linger") => found.push(Lingering { name, uid }),
                 Ok(_) => {}
                 // The last session has ended since.
-                Err(zbus::Error::MethodError(name, ..)) if name.ends_with(".UnknownObject") => {}
+                Err(error) if says(&error, "UnknownObject") => {}
                 Err(error) => return Err(failed(format!("reading user {name}"))(error)),
             }
         }

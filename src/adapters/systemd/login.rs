@@ -1,10 +1,11 @@
 //! logind: who inhibits a shutdown, and the reboot itself.
 
-use zbus::{fdo, proxy::CacheProperties};
+use zbus::proxy::CacheProperties;
 
 use super::{
     Systemd, SystemdError, failed,
     proxies::{InhibitorRow, LoginProxy},
+    says,
 };
 use crate::{core::health::Evidence, observe::logging::chain};
 
@@ -76,20 +77,6 @@ async fn under_way(login: &LoginProxy<'_>, error: &zbus::Error) -> Result<Reboot
     let shutdown = login.preparing_for_shutdown().await;
     let shutdown = shutdown.map_err(failed("reading PreparingForShutdown"))?;
     Ok(if shutdown { Rebooting::Accepted } else { Rebooting::Refused(chain(error)) })
-}
-
-/// Whether the last part of the D-Bus error's name is `word`.
-fn says(error: &zbus::Error, word: &str) -> bool {
-    match error {
-        zbus::Error::MethodError(name, ..) => name.rsplit('.').next() == Some(word),
-        zbus::Error::FDO(inner) => match **inner {
-            fdo::Error::AccessDenied(_) => word == "AccessDenied",
-            fdo::Error::UnknownMethod(_) => word == "UnknownMethod",
-            fdo::Error::InvalidArgs(_) => word == "InvalidArgs",
-            _ => false,
-        },
-        _ => false,
-    }
 }
 
 fn evidence(rows: &[InhibitorRow]) -> Evidence {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::{Systemd, SystemdError, failed};
+use super::{Systemd, SystemdError, failed, says};
 
 /// How often it is asked whether it is back.
 const EVERY: Duration = Duration::from_millis(100);
@@ -20,7 +20,7 @@ impl Systemd {
     pub async fn reexecute(&self, limit: Duration) -> Result<(), SystemdError> {
         let deadline = Instant::now() + limit;
         match self.manager().await?.reexecute().await {
-            Err(zbus::Error::MethodError(name, ..)) if is_lost(name.as_str()) => {}
+            Err(error) if says(&error, "NoReply") || says(&error, "Disconnected") => {}
             // It goes without an answer, as its manual says.
             other => other.map_err(failed("Reexecute"))?,
         }
@@ -32,9 +32,4 @@ impl Systemd {
             }
         }
     }
-}
-
-/// The bus's word for a call that will not be answered.
-fn is_lost(error: &str) -> bool {
-    matches!(error.rsplit('.').next(), Some("NoReply" | "Disconnected"))
 }

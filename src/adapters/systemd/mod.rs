@@ -5,6 +5,7 @@ pub mod files;
 pub mod jobs;
 pub mod lingering;
 pub mod login;
+pub mod machines;
 pub mod manager;
 pub mod oneshot;
 mod proxies;
@@ -15,6 +16,8 @@ pub mod units;
 pub mod update_link;
 
 use std::path::{Path, PathBuf};
+
+use zbus::DBusError as _;
 
 /// systemd, over the system bus; or the service manager of a user, over the user's own bus.
 #[derive(Clone, Debug)]
@@ -72,4 +75,15 @@ impl Systemd {
 /// Turns a bus error into ours, with the call that met it.
 fn failed(call: impl Into<String>) -> impl FnOnce(zbus::Error) -> SystemdError {
     move |source| SystemdError::Call { call: call.into(), source }
+}
+
+/// Whether the last part of the D-Bus error's name is `word`. The bus's own errors have a type in zbus,
+/// and come as that.
+fn says(error: &zbus::Error, word: &str) -> bool {
+    let name = match error {
+        zbus::Error::MethodError(name, ..) => name.to_string(),
+        zbus::Error::FDO(inner) => inner.name().to_string(),
+        _ => return false,
+    };
+    name.rsplit('.').next() == Some(word)
 }

@@ -94,3 +94,16 @@ pub trait Timedate {
     #[zbus(property(emits_changed_signal = "false"), name = "NTPSynchronized")]
     fn ntp_synchronized(&self) -> zbus::Result<bool>;
 }
+
+/// One row of `ListMachines`: name, class, what runs it, object path.
+pub type MachineRow = (String, String, String, OwnedObjectPath);
+
+/// `org.freedesktop.machine1(5)`, the manager.
+#[zbus::proxy(
+    interface = "org.freedesktop.machine1.Manager",
+    default_service = "org.freedesktop.machine1",
+    default_path = "/org/freedesktop/machine1"
+)]
+pub trait Machines {
+    fn list_machines(&self) -> zbus::Result<Vec<MachineRow>>;
+}

@@ -10,7 +10,7 @@ use std::{
 use rustix::fs::OFlags;
 use zbus::{OwnedObjectPath, proxy::CacheProperties};
 
-use super::{Systemd, SystemdError, failed, proxies::LookProxy, units::Look};
+use super::{Systemd, SystemdError, failed, proxies::LookProxy, says, units::Look};
 use crate::{core::health::Evidence, observe::logging::chain};
 
 /// A session of a person.
@@ -66,7 +66,7 @@ impl Systemd {
             match self.session(&path).await {
                 Ok(look) => sessions.extend(session(user, &look)),
                 // It ended since.
-                Err(zbus::Error::MethodError(name, ..)) if name.ends_with(".UnknownObject") => {}
+                Err(error) if says(&error, "UnknownObject") => {}
                 Err(error) => return Err(failed(format!("reading session {id}"))(error)),
             }
         }

@@ -13,6 +13,7 @@ use crate::{
     adapters::wishes,
     core::{
         health::Evidence,
+        outlook::{Boot, PODMAN_RESTART},
         record::{Unit, Units},
         stale::{Facts, Obstacle},
         standing::Restarts,
@@ -22,7 +23,7 @@ use crate::{
 };
 
 /// Kinds of units that may carry a workload.
-const RECORDED: [&str; 5] = ["*.service", "*.timer", "*.socket", "*.path", "*.mount"];
+const RECORDED: [&str; 6] = ["*.service", "*.timer", "*.socket", "*.path", "*.mount", "*.target"];
 
 impl Systemd {
     pub(super) async fn manager(&self) -> Result<ManagerProxy<'_>, SystemdError> {
@@ -109,6 +110,25 @@ impl Systemd {
         }
         units.extend(self.failing().await?);
         Ok(units)
+    }
+
+    /// What tells what a boot pulls in: every active unit that may carry a workload, with its wish, and
+    /// the machines that no service runs.
+    pub async fn boot(&self) -> Result<Boot, SystemdError> {
+        let mut units = self.workloads().await?;
+        let restart = self.unit(PODMAN_RESTART).await?;
+        if restart.load == "loaded" {
+            units.insert(restart.name.clone(), restart);
+        }
+        let path = self.manager().await?.load_unit("default.target").await;
+        let path = path.map_err(failed("LoadUnit default.target"))?;
+        let default = self.look("default.target", path).await?.get("Id");
+        // machined is the system's.
+        let machines = match self.runtime() {
+            None => self.machines_by_hand().await?,
+            Some(_) => Vec::new(),
+        };
+        Ok(Boot { units, default, machines })
     }
 
     /// Every unit that has failed or waits for its automatic restart, but for those nobody judges.

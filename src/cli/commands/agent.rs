@@ -9,7 +9,7 @@ use super::{print, print_json, reach};
 use crate::{
     adapters::clock,
     cli::{error::CliError, plans, render},
-    core::{explain::Explanation, progress::Progress},
+    core::{explain::Explanation, outlook::Outlook, progress::Progress},
     dbus::{
         agent::{ControlProxy, StatusDoc, StatusProxy, SupplyDoc},
         executor::{Changelog, PlanDetails},
@@ -78,6 +78,17 @@ pub async fn changelogs(package: &str, json: bool) -> Result<u8, CliError> {
         return Err(CliError::Failed(format!("{package} is not staged")));
     }
     if json { print_json(&found) } else { print(&plans::changelogs(&found)) }
+}
+
+/// What becomes of everything that runs in a reboot.
+pub async fn workloads(json: bool) -> Result<u8, CliError> {
+    let doc: Outlook = serde_json::from_str(&control_proxy().await?.workloads().await?)?;
+    if json {
+        print_json(&doc)?;
+    } else {
+        print(&render::outlook(&doc))?;
+    }
+    Ok(u8::from(!doc.blocking.is_empty()))
 }
 
 pub async fn reboot(now: bool) -> Result<u8, CliError> {

@@ -36,6 +36,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Plan { changelog: Some(package), json } => agent::changelogs(&package, json).await,
         Command::Stale { names: true, .. } => stale::names(),
         Command::Stale { json, .. } => stale::stale(json).await,
+        Command::Workloads { json } => agent::workloads(json).await,
         Command::Reboot { now } => agent::reboot(now).await,
         Command::Cancel => agent::cancel().await,
         Command::SendNeedReboot => agent::reboot(false).await,

@@ -3,6 +3,8 @@ and containers of a user who lingers. A container of such a user that is unhealt
 giving its slot back, and is named; what another user runs is neither started nor judged.
 """
 
+import json
+
 from lab import workloads
 from lab.fleet import Lab
 from lab.node import Node
@@ -46,6 +48,7 @@ def scenario(lab: Lab) -> None:
     lab.install([node], ["lockkeeper", *KERNEL])
     start(node)
     lab.configure(node)
+    foreseen(node)
 
     boot = node.boot_id
     lab.offer("2.0", KERNEL)
@@ -72,6 +75,22 @@ def scenario(lab: Lab) -> None:
     assert "alice: container sick (podman) is unhealthy" in halt["reason"], halt
     node.script("touch /run/lab-good/yes")
     until("the mended node gives its slot back", lambda: not lab.etcd.slots()["holders"], 90)
+
+
+def foreseen(node: Node) -> None:
+    """What `rebootctl workloads` says beforehand, of what is then seen to happen."""
+    doc = json.loads(node.rebootctl("workloads", "--json").stdout)
+    assert not doc["blocking"], doc["blocking"]
+    comes = {row["name"]: row["comes"] for row in doc["workloads"] if row.get("user") == "alice"}
+    expected = {
+        "installed.service": "by-itself", "by-hand.service": "started", "unwanted.service": "left-down", "job.service": "started",
+        "container systemd-installed (podman)": "by-itself", "container systemd-by-hand (podman)": "started",
+        "container plain (podman)": "started", "container always (podman)": "started",
+        "container left-alone (podman)": "left-down", "container joined (podman)": "started",
+    }
+    found = {name: comes.get(name) for name in expected}
+    assert found == expected, found
+    assert not [row for row in doc["workloads"] if row.get("user") == "bob"], doc
 
 
 def start(node: Node) -> None:
