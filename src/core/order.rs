@@ -13,6 +13,9 @@ pub struct Compose {
     pub service: String,
     /// The services that come before it.
     pub depends_on: Vec<Dependency>,
+    /// Its labels do not say which: Compose 1 and podman-compose.
+    #[serde(default)]
+    pub unlabelled: bool,
 }
 
 /// One service that comes before another.
@@ -55,10 +58,16 @@ pub struct Order {
 }
 
 impl Compose {
-    /// Reads the label `com.docker.compose.depends_on`: `db:service_healthy:false,cache:…`.
+    /// Reads the label `com.docker.compose.depends_on`, where there is one:
+    /// `db:service_healthy:false,cache:…`.
     #[must_use]
-    pub fn new(project: &str, service: &str, depends_on: &str) -> Self {
-        let parts = depends_on.split(',').map(str::trim).filter(|part| !part.is_empty());
+    pub fn new(project: &str, service: &str, depends_on: Option<&str>) -> Self {
+        let unlabelled = depends_on.is_none();
+        let parts = depends_on
+            .unwrap_or_default()
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty());
         let depends_on = parts.map(|part| {
             let (service, rest) = part.split_once(':').unwrap_or((part, ""));
             let until = match rest.split(':').next().unwrap_or_default() {
@@ -69,7 +78,7 @@ impl Compose {
             Dependency { service: service.to_owned(), until }
         });
         let depends_on = depends_on.collect();
-        Self { project: project.to_owned(), service: service.to_owned(), depends_on }
+        Self { project: project.to_owned(), service: service.to_owned(), depends_on, unlabelled }
     }
 }
 
@@ -79,8 +88,9 @@ impl Order {
     #[must_use]
     pub fn of(containers: &[RecordedContainer]) -> Self {
         let mut order = Self { needs: Vec::new(), doubts: Vec::new() };
-        for container in containers {
+        for (at, container) in containers.iter().enumerate() {
             let mut needs = joined(containers, container);
+            needs.extend(before(&containers[..at], container));
             for dependency in container.compose.iter().flat_map(|compose| &compose.depends_on) {
                 let found = of_service(containers, container, dependency);
                 // What has done its work was not running, and is not recorded.
@@ -133,6 +143,16 @@ fn joined(containers: &[RecordedContainer], of: &RecordedContainer) -> Vec<Need>
     of.joins.iter().filter_map(found).map(|on| Need { on, until: Until::Started }).collect()
 }
 
+/// The one of its project that was started before it, where labels say nothing of an order.
+fn before(earlier: &[RecordedContainer], of: &RecordedContainer) -> Option<Need> {
+    let own = of.compose.as_ref().filter(|own| own.unlabelled)?;
+    let same = |other: &RecordedContainer| {
+        let project = other.compose.as_ref().map(|compose| &compose.project);
+        other.engine == of.engine && project == Some(&own.project)
+    };
+    earlier.iter().rposition(same).map(|on| Need { on, until: Until::Started })
+}
+
 fn of_service(
     containers: &[RecordedContainer],
     of: &RecordedContainer,
@@ -166,7 +186,7 @@ mod tests {
             started: None,
             restore: crate::core::wish::Restore::Required,
             health_timeout_secs: None,
-            compose: Some(Compose::new("shop", service, depends_on)),
+            compose: Some(Compose::new("shop", service, Some(depends_on))),
             joins: Vec::new(),
         }
     }
@@ -176,7 +196,9 @@ mod tests {
         let compose = Compose::new(
             "shop",
             "web",
-            "db:service_healthy:false,cache:service_started:true,migrate:service_completed_successfully:false,old",
+            Some(
+                "db:service_healthy:false,cache:service_started:true,migrate:service_completed_successfully:false,old",
+            ),
         );
         let read: Vec<_> =
             compose.depends_on.iter().map(|d| (d.service.as_str(), d.until)).collect();
@@ -187,7 +209,7 @@ mod tests {
             ("old", Until::Started),
         ];
         assert_eq!(read, expected);
-        assert!(Compose::new("shop", "web", "").depends_on.is_empty());
+        assert!(Compose::new("shop", "web", Some("")).depends_on.is_empty());
     }
 
     #[test]
@@ -198,7 +220,7 @@ mod tests {
         );
         let second = RecordedContainer { name: "shop-db-2".to_owned(), ..container("db", "") };
         let other = RecordedContainer {
-            compose: Some(Compose::new("blog", "db", "")),
+            compose: Some(Compose::new("blog", "db", Some(""))),
             ..container("db", "")
         };
         let podman = RecordedContainer { engine: Engine::Podman, ..container("db", "") };
@@ -206,6 +228,21 @@ mod tests {
         let need = |on| Need { on, until: Until::Healthy };
         assert_eq!(order.needs[0], [need(1), need(2)]);
         assert!(order.needs[1..].iter().all(Vec::is_empty) && order.doubts.is_empty());
+    }
+
+    #[test]
+    fn a_project_whose_labels_say_nothing_is_started_one_after_the_other_as_before() {
+        let of = |project: &str, service: &str| RecordedContainer {
+            compose: Some(Compose::new(project, service, None)),
+            ..container(service, "")
+        };
+        let alone = RecordedContainer { compose: None, ..container("alone", "") };
+        let all =
+            [of("shop", "db"), of("blog", "db"), alone, of("shop", "web"), of("shop", "proxy")];
+        let need = |on| vec![Need { on, until: Until::Started }];
+        let order = Order::of(&all);
+        assert_eq!(order.needs, [vec![], vec![], vec![], need(0), need(3)]);
+        assert!(order.doubts.is_empty());
     }
 
     #[test]

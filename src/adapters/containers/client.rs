@@ -140,8 +140,7 @@ fn without_slash(name: &str) -> String {
 /// Compose and podman-compose use the same labels; older ones do not say what depends on what.
 fn compose(labels: &HashMap<String, String>) -> Option<Compose> {
     let label = |name: &str| labels.get(&format!("com.docker.compose.{name}")).map(String::as_str);
-    let depends_on = label("depends_on").unwrap_or_default();
-    Some(Compose::new(label("project")?, label("service")?, depends_on))
+    Some(Compose::new(label("project")?, label("service")?, label("depends_on")))
 }
 
 /// The containers that must be there before it: whose namespaces it shares, whose volumes it takes,

@@ -19,7 +19,7 @@ SUITE = "bookworm"
 PACKAGES = {
     SUITE: """
     apt busybox-static ca-certificates crun curl dbus docker.io etcd-client etcd-server
-    awscli haproxy kubernetes-client socat
+    awscli docker-compose haproxy kubernetes-client socat
     fuse-overlayfs gpgv iproute2 jq libpam-systemd netavark nginx podman procps systemd systemd-sysv tzdata
     """,
     # Docker is left out: what it does there is the same.
