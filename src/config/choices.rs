@@ -145,6 +145,8 @@ choices! {
         Off = "off",
         /// The root is a btrfs subvolume, of which one is taken before each plan.
         Btrfs = "btrfs",
+        /// The root is a thin volume of LVM, of which one is taken before each plan.
+        LvmThin = "lvm-thin",
     }
 
     /// What becomes of a stopped container that its engine has started again.

@@ -247,6 +247,13 @@ impl Plan {
         names.into_iter().find(|name| LOADERS.iter().any(|loader| name.starts_with(loader)))
     }
 
+    /// The first package that is a kernel, or microcode: what is made of it lies in `/boot`.
+    #[must_use]
+    pub fn kernel(&self) -> Option<&str> {
+        let mut names = self.packages.iter().map(|package| package.name.as_str());
+        names.find(|name| is_of_the_machine(name))
+    }
+
     /// Bytes to download.
     #[must_use]
     pub fn download_bytes(&self) -> u64 {

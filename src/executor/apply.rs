@@ -88,7 +88,7 @@ pub async fn verify_installed(
     or_undone: bool,
 ) -> Result<Vec<String>, PackageError> {
     let plan = plans::load(layout, id)?;
-    if let Some(left) = snapshot::left_behind(layout)? {
+    if let Some(left) = snapshot::left_behind(layout).await? {
         let why = "the node still runs on the root that was gone back from, and has to reboot";
         return Ok(vec![format!("plan {left}: {why}")]);
     }

@@ -15,12 +15,12 @@ pub async fn reboot_evidence(layout: &Layout) -> Evidence {
         Ok(manager) => manager.reboot_evidence().await,
         Err(error) => Evidence::Unknown { why: chain(&error) },
     };
-    combine([packages, root(layout)])
+    combine([packages, root(layout).await])
 }
 
 /// A way back by snapshot is gone with the next boot.
-fn root(layout: &Layout) -> Evidence {
-    match snapshot::left_behind(layout) {
+async fn root(layout: &Layout) -> Evidence {
+    match snapshot::left_behind(layout).await {
         Ok(None) => Evidence::No,
         Ok(Some(plan)) => Evidence::Yes {
             reasons: vec![format!("the root from before plan {plan} waits for the next boot")],

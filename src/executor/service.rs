@@ -19,7 +19,7 @@ use super::{
 use crate::{
     adapters::{
         node,
-        packages::{PackageError, plans::Way, progress},
+        packages::{PackageError, plans::Way, progress, snapshot},
         systemd::boot,
     },
     core::{canary::Ripe, health::HealthReport, hook::Point, plan::PlanId},
@@ -471,6 +471,7 @@ impl Executor {
         let _turn = self.packages.lock().await;
         if let Some(plan) = plan {
             packages(confirm::confirm(&self.context.layout, &plan))?;
+            snapshot::free(&self.context.layout, &plan).await;
         }
         done(record::forget(&self.context))
     }

@@ -10,7 +10,7 @@ use std::{
 
 use lockkeeper::{
     adapters::packages::{
-        PackageError, durable,
+        Layout, PackageError, durable,
         plans::{self, Way},
         snapshot,
     },
@@ -89,7 +89,7 @@ impl Node {
         assert!(!plans::is_staged(&self.system.layout, &plan.id));
         assert!(plans::snapshot(&self.system.layout, &plan.id).unwrap().is_none());
         let text = error.to_string();
-        let text = text.strip_prefix("packages.snapshot = \"btrfs\" does not suit this machine: ");
+        let text = text.strip_prefix("packages.snapshot does not suit this machine: ");
         text.unwrap().to_owned()
     }
 }
@@ -325,12 +325,12 @@ async fn whatever_would_go_back_and_must_not_or_the_other_way_round_is_in_the_wa
 
     unmount("var/lib/lockkeeper");
     let why = node.unfit().await;
-    assert!(why.contains("var/lib/lockkeeper lies in the root's subvolume"), "{why}");
+    assert!(why.contains("var/lib/lockkeeper lies on the root"), "{why}");
     disk.mount("@agent", &root.join("var/lib/lockkeeper"));
 
     fs::create_dir(root.join("var/lib/lockkeeper-hub")).unwrap();
     let why = node.unfit().await;
-    assert!(why.contains("var/lib/lockkeeper-hub lies in the root's subvolume"), "{why}");
+    assert!(why.contains("var/lib/lockkeeper-hub lies on the root"), "{why}");
     fs::remove_dir(root.join("var/lib/lockkeeper-hub")).unwrap();
 
     fs::create_dir(root.join("var/lib/etcd")).unwrap();
@@ -341,7 +341,7 @@ async fn whatever_would_go_back_and_must_not_or_the_other_way_round_is_in_the_wa
 
     own("@boot", "boot");
     let why = node.unfit().await;
-    assert!(why.starts_with("/boot does not lie in the root's subvolume"), "{why}");
+    assert!(why.starts_with("/boot does not lie on the root"), "{why}");
     unmount("boot");
 
     system.write("proc/swaps", &format!("Filename\n{} file 1 0 -2\n", root.join("swap").display()));
@@ -382,10 +382,55 @@ async fn another_file_system_is_said_to_be_the_wrong_one() {
     let archive = Archive::with(&[Package::new("alpha", "1.0")]);
     let system = System::with(&archive, &["alpha"]);
     run(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(system.root().join("run")));
-    let error = snapshot::check(&system.layout).await.unwrap_err();
+    let error = snapshot::check(&system.layout, Snapshot::Btrfs).await.unwrap_err();
     run(Command::new("umount").arg(system.root().join("run")));
     let text = error.to_string();
     assert!(text.contains("does not say where the root file system comes from"), "{text}");
+}
+
+#[tokio::test]
+async fn a_kernel_would_not_go_back_with_a_thin_volume_so_its_plan_has_no_snapshot() {
+    let kernel = "linux-image-6.1.0-9-amd64";
+    let node = node_with(256, &[Package::new(kernel, "1.0"), Package::new("alpha", "1.0")]);
+    node.archive.publish(&[Package::new(kernel, "1.1")]);
+    let plan = plan(&node.system).await;
+    let layout = &node.system.layout;
+    stage(layout, &plan.id, WithoutWayBack::Allow).await.unwrap();
+    arrange(layout, &plan.id, Snapshot::LvmThin).await.unwrap();
+    assert!(plans::is_staged(layout, &plan.id));
+    assert!(plans::snapshot(layout, &plan.id).unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_root_that_is_no_thin_volume_or_not_divided_from_the_rest_is_said_to_be_so() {
+    let (_disk, dir) = Disk::new(128);
+    let layout = Layout::rooted(&dir.path().join("state"), &dir.path().join("root"), Path::new(""));
+    let check = async |layout: &Layout| {
+        snapshot::check(layout, Snapshot::LvmThin).await.unwrap_err().to_string()
+    };
+    let why = check(&layout).await;
+    assert!(why.ends_with("the root file system is btrfs; it has to be ext4 or xfs"), "{why}");
+
+    let (_disk, dir) = Disk::plain(32);
+    let root = dir.path().join("root");
+    let layout = Layout::rooted(&dir.path().join("state"), &root, Path::new(""));
+    let tmpfs = |place: &str| {
+        run(Command::new("mount").args(["-t", "tmpfs", "none"]).arg(root.join(place)));
+    };
+    for folder in ["boot", "etc", "usr", "var/lib/dpkg"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    let why = check(&layout).await;
+    assert!(
+        why.ends_with("/boot lies on the root, a thin volume, which no boot loader reads"),
+        "{why}"
+    );
+    tmpfs("boot");
+    let why = check(&layout).await;
+    assert!(why.contains("var/lib/lockkeeper lies on the root and would be taken back"), "{why}");
+    tmpfs("usr");
+    let why = check(&layout).await;
+    assert!(why.contains("/usr does not lie on the root"), "{why}");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
-//! A btrfs file system on a loop device, with the root of a small system in a subvolume of it.
+//! A file system on a loop device, with the root of a small system in it: btrfs, in a subvolume, or ext4.
 //!
 //! The name of its directory carries the id of the process that made it. It goes when the value goes,
 //! and what a killed process left goes when the next one begins.
@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::archive::run;
 
-const PREFIX: &str = "lockkeeper-btrfs-";
+const PREFIX: &str = "lockkeeper-disk-";
 
 pub struct Disk {
     root: PathBuf,
@@ -25,11 +25,33 @@ impl Disk {
     /// A directory with `root`, mounted from `@`, and `state`, from a subvolume of its own, as the
     /// agent's is in the system.
     pub fn new(megabytes: u64) -> (Self, TempDir) {
+        let (disk, dir) = Self::made(megabytes, "mkfs.btrfs", &["-q", "-m", "single"]);
+        let top = disk.top();
+        disk.mount_image(&top);
+        for name in ["@", "@state", "@agent"] {
+            run(Command::new("btrfs").args(["subvolume", "create"]).arg(top.join(name)));
+        }
+        folders(&top.join("@"));
+        disk.mount("@state", &dir.path().join("state"));
+        disk.boots();
+        (disk, dir)
+    }
+
+    /// The same with `root` on ext4, and nothing else mounted.
+    pub fn plain(megabytes: u64) -> (Self, TempDir) {
+        let (disk, dir) = Self::made(megabytes, "mkfs.ext4", &["-q", "-F"]);
+        disk.mount_image(&disk.root);
+        folders(&disk.root);
+        (disk, dir)
+    }
+
+    /// Mounted nowhere.
+    fn made(megabytes: u64, program: &str, arguments: &[&str]) -> (Self, TempDir) {
         clear_away();
         let image = tempfile::tempdir().unwrap();
         let file = fs::File::create(image.path().join("disk")).unwrap();
         file.set_len(megabytes << 20).unwrap();
-        run(Command::new("mkfs.btrfs").args(["-q", "-m", "single"]).arg(image.path().join("disk")));
+        run(Command::new(program).args(arguments).arg(image.path().join("disk")));
         let prefix = format!("{PREFIX}{}-", std::process::id());
         let dir = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
@@ -37,20 +59,12 @@ impl Disk {
         for folder in ["root", "state", "top"] {
             fs::create_dir(dir.path().join(folder)).unwrap();
         }
-        let top = disk.top();
-        run(Command::new("mount")
-            .args(["-o", "loop"])
-            .arg(disk.image.path().join("disk"))
-            .arg(&top));
-        for name in ["@", "@state", "@agent"] {
-            run(Command::new("btrfs").args(["subvolume", "create"]).arg(top.join(name)));
-        }
-        for folder in ["opt", "proc", "run", "var/lib/lockkeeper", "var/lib/apt"] {
-            fs::create_dir_all(top.join("@").join(folder)).unwrap();
-        }
-        disk.mount("@state", &dir.path().join("state"));
-        disk.boots();
         (disk, dir)
+    }
+
+    fn mount_image(&self, place: &Path) {
+        let image = self.image.path().join("disk");
+        run(Command::new("mount").args(["-o", "loop"]).arg(image).arg(place));
     }
 
     /// The top level, as nobody but the test sees it.
@@ -82,6 +96,13 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         unmount_below(self.root.parent().unwrap());
+    }
+}
+
+/// What a root has from the first.
+fn folders(root: &Path) {
+    for folder in ["opt", "proc", "run", "var/lib/lockkeeper", "var/lib/apt"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
     }
 }
 

@@ -112,7 +112,7 @@ pub trait PackageManager: fmt::Debug + Send + Sync {
     fn arrange<'a>(&'a self, _id: &'a PlanId, choice: Snapshot) -> Answer<'a, ()> {
         let answer = match choice {
             Snapshot::Off => Ok(()),
-            Snapshot::Btrfs => Err(PackageError::NoSnapshots),
+            Snapshot::Btrfs | Snapshot::LvmThin => Err(PackageError::NoSnapshots),
         };
         Box::pin(ready(answer))
     }

@@ -8,9 +8,9 @@ use crate::adapters::command::CommandError;
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
     /// This root is not one that can be gone back to by snapshot.
-    #[error("packages.snapshot = \"btrfs\" does not suit this machine: {0}")]
+    #[error("packages.snapshot does not suit this machine: {0}")]
     Unfit(#[from] Unfit),
-    /// `btrfs` could not be run, or said no.
+    /// `btrfs` or LVM could not be run, or said no.
     #[error(transparent)]
     Command(#[from] CommandError),
     /// The file system said no.
@@ -23,6 +23,12 @@ pub enum SnapshotError {
         /// Why.
         source: io::Error,
     },
+    /// `lvs` printed something that is no report.
+    #[error("lvs printed something that is no report")]
+    Report(#[source] serde_json::Error),
+    /// The documents of a plan cannot be read.
+    #[error("{0}")]
+    Plan(String),
     /// `btrfs` printed something that is no number of a subvolume.
     #[error("btrfs printed \"{0}\" for the number of a subvolume")]
     Output(String),
@@ -31,12 +37,42 @@ pub enum SnapshotError {
 /// Why going back to a snapshot of this root would not do what it should.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
+    /// The setting says so.
+    #[error("it is \"off\"")]
+    NotAskedFor,
     /// Another file system.
     #[error("the root file system is {0}, not btrfs")]
     NotBtrfs(String),
     /// The mount table has no root.
     #[error("the mount table does not say where the root file system comes from")]
     NotMounted,
+    /// A file system of which several may be in one volume, or that is in none.
+    #[error("the root file system is {0}; it has to be ext4 or xfs")]
+    NotPlain(String),
+    /// Not a thin volume.
+    #[error("the root is not a thin logical volume")]
+    NotThin,
+    /// A pool that is full stops the root.
+    #[error(
+        "the thin pool {pool} is too full for a snapshot: {percent} % of its {what}; extend it"
+    )]
+    Full {
+        /// Its name.
+        pool: String,
+        /// `data` or `metadata`.
+        what: &'static str,
+        /// How much of it is used, as LVM says it.
+        percent: String,
+    },
+    /// The boot loader's and the kernel's folder would be a part of the snapshot.
+    #[error("/boot lies on the root, a thin volume, which no boot loader reads")]
+    BootInside,
+    /// A kernel or an initial ramdisk that does not fit what was gone back to.
+    #[error("/boot has changed since the snapshot, and would not go back with the root")]
+    BootChanged,
+    /// There is none.
+    #[error("the snapshot is not there")]
+    Gone,
     /// Not a subvolume of its own.
     #[error("the root is the top level of its file system; it has to be a subvolume, such as @")]
     TopLevel,
@@ -53,18 +89,18 @@ pub enum Unfit {
     )]
     KernelOutside(String),
     /// A part of what packages consist of would stay.
-    #[error("{0} does not lie in the root's subvolume, so that it would not go back with it")]
+    #[error("{0} does not lie on the root, so that it would not go back with it")]
     Outside(PathBuf),
     /// A part of what must survive would go back.
     #[error(
-        "{0} lies in the root's subvolume and would be taken back with it; \
-         mount a subvolume of its own there (docs/packages.md says how)"
+        "{0} lies on the root and would be taken back with it; \
+         mount a subvolume or volume of its own there (docs/packages.md says how)"
     )]
     StateInside(PathBuf),
     /// A member of etcd must not forget.
     #[error(
-        "{0} lies in the root's subvolume: a member of etcd that is taken back forgets what it has \
-         promised to the others; mount a subvolume of its own there"
+        "{0} lies on the root: a member of etcd that is taken back forgets what it has promised to the \
+         others; mount a subvolume or volume of its own there"
     )]
     EtcdInside(PathBuf),
     /// btrfs makes no snapshot around an active swap file.

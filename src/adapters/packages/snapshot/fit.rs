@@ -10,12 +10,19 @@ use std::{
 use super::{
     super::Layout,
     error::{SnapshotError, Unfit},
-    nested,
-    root::{self, Root, mounted, starts_by_name, unescaped},
+    lvm, nested,
+    root::Root,
+    subvolume::{self, mounted, starts_by_name, unescaped},
+    thin, volume,
 };
+use crate::config::settings::Snapshot as Choice;
 
 /// What packages consist of, and what is known of them: all of it has to go back together.
-const PARTS: [&str; 5] = ["boot", "etc", "usr", "var/lib/dpkg", "var/lib/apt"];
+const PARTS: [&str; 4] = ["etc", "usr", "var/lib/dpkg", "var/lib/apt"];
+/// Kernels, and what starts them.
+const BOOT: &str = "boot";
+/// File systems of which one fills a volume: two of them are never the same device.
+const PLAIN: [&str; 4] = ["ext2", "ext3", "ext4", "xfs"];
 /// Where a package may put something, and nobody need have it.
 const MORE_PARTS: [&str; 1] = ["opt"];
 /// The agent's own state.
@@ -29,16 +36,30 @@ const ETCD: &str = "var/lib/etcd";
 ///
 /// # Errors
 /// What is against it, and what to do about that.
-pub async fn check(layout: &Layout) -> Result<Root, SnapshotError> {
-    let layout = layout.clone();
-    // It walks over all folders of the root; the bus must be answered meanwhile.
-    let all = move || examine(&layout);
-    tokio::task::spawn_blocking(all).await.unwrap_or_else(|panic| {
-        Err(SnapshotError::io("examine", "/")(io::Error::other(panic.to_string())))
-    })
+pub async fn check(layout: &Layout, choice: Choice) -> Result<Root, SnapshotError> {
+    match choice {
+        Choice::Off => Err(Unfit::NotAskedFor.into()),
+        Choice::Btrfs => {
+            let layout = layout.clone();
+            // It walks over all folders of the root; the bus must be answered meanwhile.
+            let all = move || subvolume_fits(&layout);
+            tokio::task::spawn_blocking(all).await.unwrap_or_else(|panic| {
+                Err(SnapshotError::io("examine", "/")(io::Error::other(panic.to_string())))
+            })
+        }
+        Choice::LvmThin => {
+            volume_fits(layout)?;
+            if let Some(plan) = thin::left_behind(layout).await? {
+                tracing::debug!(plan, "this root was gone back from");
+                return Err(Unfit::LeftBehind.into());
+            }
+            let (major, minor) = thin::device(layout)?;
+            Ok(Root::LvmThin(volume::find(&lvm::volumes().await?, major, minor)?))
+        }
+    }
 }
 
-fn examine(layout: &Layout) -> Result<Root, SnapshotError> {
+fn subvolume_fits(layout: &Layout) -> Result<Root, SnapshotError> {
     let root = mounted(layout)?;
     if root.left_by().is_some() {
         return Err(Unfit::LeftBehind.into());
@@ -47,6 +68,36 @@ fn examine(layout: &Layout) -> Result<Root, SnapshotError> {
     let cmdline = fs::read_to_string(&cmdline).map_err(SnapshotError::io("read", &cmdline))?;
     starts_by_name(&cmdline, &root.name)?;
     let own = device(layout.root())?.ok_or(Unfit::NotMounted)?;
+    if device(&layout.at(BOOT))? != Some(own) {
+        return Err(Unfit::Outside(shown(BOOT)).into());
+    }
+    divided(layout, own)?;
+    for swap in swap_files(layout)? {
+        if device(&swap)? == Some(own) {
+            return Err(Unfit::SwapInside(swap).into());
+        }
+    }
+    let places = subvolume::places()?;
+    match nested::full(layout.root(), |path| places.contains(path))? {
+        full if full.is_empty() => Ok(Root::Btrfs(root)),
+        full => Err(Unfit::Nested(full).into()),
+    }
+}
+
+fn volume_fits(layout: &Layout) -> Result<(), SnapshotError> {
+    let kind = subvolume::kind(layout)?;
+    if !PLAIN.contains(&&*kind) {
+        return Err(Unfit::NotPlain(kind).into());
+    }
+    let own = device(layout.root())?.ok_or(Unfit::NotMounted)?;
+    if device(&layout.at(BOOT))?.is_none_or(|device| device == own) {
+        return Err(Unfit::BootInside.into());
+    }
+    divided(layout, own)
+}
+
+/// Does everything that has to go back lie on the root, and nothing that must survive?
+fn divided(layout: &Layout, own: u64) -> Result<(), SnapshotError> {
     for part in PARTS {
         if device(&layout.at(part))? != Some(own) {
             return Err(Unfit::Outside(shown(part)).into());
@@ -68,16 +119,7 @@ fn examine(layout: &Layout) -> Result<Root, SnapshotError> {
     if device(&layout.at(ETCD))? == Some(own) {
         return Err(Unfit::EtcdInside(shown(ETCD)).into());
     }
-    for swap in swap_files(layout)? {
-        if device(&swap)? == Some(own) {
-            return Err(Unfit::SwapInside(swap).into());
-        }
-    }
-    let places = root::places()?;
-    match nested::full(layout.root(), |path| places.contains(path))? {
-        full if full.is_empty() => Ok(root),
-        full => Err(Unfit::Nested(full).into()),
-    }
+    Ok(())
 }
 
 fn shown(part: &str) -> PathBuf {

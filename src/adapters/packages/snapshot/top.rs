@@ -16,7 +16,7 @@ use rustix::{
 use super::{
     super::Layout,
     error::SnapshotError,
-    root::{FOLDER, Root},
+    subvolume::{FOLDER, Subvolume},
 };
 use crate::{adapters::command::Command, core::plan::PlanId};
 
@@ -30,7 +30,7 @@ pub(super) struct Top {
 }
 
 impl Top {
-    pub(super) fn mount(layout: &Layout, root: &Root) -> Result<Self, SnapshotError> {
+    pub(super) fn mount(layout: &Layout, root: &Subvolume) -> Result<Self, SnapshotError> {
         let place = layout.at(PLACE);
         let make = fs::DirBuilder::new().recursive(true).mode(0o700).create(&place);
         make.map_err(SnapshotError::io("create", &place))?;
@@ -47,7 +47,7 @@ impl Top {
     }
 
     /// Whatever has the root's name.
-    pub(super) fn named(&self, root: &Root) -> PathBuf {
+    pub(super) fn named(&self, root: &Subvolume) -> PathBuf {
         self.place.join(&root.name)
     }
 
