@@ -175,6 +175,49 @@ fn a_blocker_seen_again_long_after_counts_from_then() {
     assert_eq!(since(&much_later), Some(wall(NIGHT + 7200)));
 }
 
+/// A drain that a hook refuses, over and over; how long the node is left in service after each.
+fn drained_in_vain(mut state: State, times: usize) -> (State, Vec<u64>) {
+    let mut pauses = Vec::new();
+    for _ in 0..times {
+        // However long each took.
+        let at = state.hold_off.as_ref().map_or(0, |hold_off| hold_off.until.0) + 600_000;
+        state = running(state, Phase::Draining { job: job(Some(plan(0).id)) });
+        let no =
+            done(EffectId(7), Outcome::HookFailed("hook pre-apply/10-pool says no".to_owned()));
+        state = step(&state, &policy("web-1"), now(NIGHT, at), no).state;
+        assert_eq!(state.phase.word(), "returning");
+        pauses.push((state.hold_off.as_ref().unwrap().until.0 - at) / 1000);
+    }
+    (state, pauses)
+}
+
+#[test]
+fn a_node_that_is_drained_in_vain_is_left_in_service_for_longer_each_time() {
+    let (state, pauses) = drained_in_vain(staged(now(NIGHT, 0)), 9);
+    assert_eq!(pauses, [30, 60, 120, 240, 480, 960, 1920, 3600, 3600]);
+    let why = state.hold_off.clone().unwrap().why;
+    assert_eq!(why.code, "hook-failed");
+    assert!(why.text.contains("10-pool says no") && why.text.contains("60 min"), "{}", why.text);
+    // An admin who has mended it does not wait, and what comes of it counts anew.
+    for ask in [Ask::Check, Ask::Reboot { now: false }] {
+        let asked = step(&state, &policy("web-1"), now(NIGHT, 1000), Event::Ask(ask)).state;
+        assert_eq!((&asked.hold_off, asked.in_vain), (&None, 0));
+    }
+    let id = plan(0).id;
+    let applying = running(state, Phase::Applying { job: job(Some(id)), orders: 1 });
+    let event = done(EffectId(7), Outcome::Applied);
+    assert_eq!(step(&applying, &policy("web-1"), now(NIGHT, 9000), event).state.in_vain, 0);
+}
+
+#[test]
+fn what_an_admin_has_called_off_stays_off_after_a_check() {
+    let draining = running(staged(now(NIGHT, 0)), Phase::Draining { job: job(Some(plan(0).id)) });
+    let take =
+        |state: &State, ask| step(state, &policy("web-1"), now(NIGHT, 1000), Event::Ask(ask));
+    let off = take(&draining, Ask::Cancel).state;
+    assert_eq!(take(&off, Ask::Check).state.hold_off.unwrap().why.code, "called-off");
+}
+
 #[test]
 fn a_node_in_the_queue_goes_by_what_an_admin_says_meanwhile() {
     let asked = |now| Some(Request { at: wall(NIGHT), now });

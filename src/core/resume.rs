@@ -15,6 +15,10 @@ pub fn resume(mut state: State, boot: &BootId, policy: &Policy, now: Now) -> Ste
     if rebooted {
         // The old monotonic clock is gone, and so is what it timed.
         state.hold_off = None;
+        // In a boot that was to install, nothing has come of it yet.
+        if !state.phase.job().is_some_and(|job| job.at_boot) {
+            state.in_vain = 0;
+        }
         state.reboot_needed = super::health::Evidence::No;
     }
     state.boot_id = boot.clone();

@@ -49,6 +49,9 @@ pub struct State {
     pub denied: BTreeMap<PlanId, Denied>,
     /// Do not try before this, and why.
     pub hold_off: Option<HoldOff>,
+    /// How often in a row a node was taken out of service, and nothing came of it.
+    #[serde(default)]
+    pub in_vain: u32,
     /// The last cycle that ended.
     pub last: Option<LastCycle>,
     /// The lock store as last seen.
@@ -391,6 +394,7 @@ impl State {
             request: None,
             denied: BTreeMap::new(),
             hold_off: None,
+            in_vain: 0,
             last: None,
             store: StoreSeen::default(),
         }

@@ -104,6 +104,7 @@ pub fn state(state: &mut State, machine: &Machine, supply: bool, now: Mono) {
         denied.reason.clear();
         denied.at = start().wall;
     }
+    state.in_vain = 0;
     state.hold_off = state.hold_off.take().filter(|hold_off| hold_off.until > now);
     if let Some(hold_off) = &mut state.hold_off {
         hold_off.until = Mono(DEADLINE);

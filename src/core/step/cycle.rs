@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Machine, Outcome, Phase, Verdict};
+use super::{BLOCKED_PAUSE, Machine, Outcome, Phase, Verdict};
 use crate::core::{
     blocker, gate,
     health::{Evidence, HealthReport},
@@ -10,8 +10,6 @@ use crate::core::{
     state::{Cause, Denied, Ended, Job, LastCycle, Undone},
 };
 
-/// After a blocker was seen, the next look.
-const BLOCKED_PAUSE: Duration = Duration::from_secs(30);
 /// After an admin has called a cycle off, the next one.
 const CALLED_OFF_PAUSE: Duration = Duration::from_secs(3600);
 /// Tries of a step before the cycle takes its way out.
@@ -148,7 +146,7 @@ impl Machine<'_> {
     /// No package was changed, and yet the node has booted since it was in service.
     fn booted_in_vain(&mut self, job: Job, reason: String) {
         self.forget_stage();
-        self.hold_off(BLOCKED_PAUSE, Verdict::new("apply-refused", reason));
+        self.hold_off_after_vain(Verdict::new("apply-refused", reason));
         self.go(Phase::Restoring { job: Job { plan: None, at_boot: false, ..job } });
     }
 
@@ -160,7 +158,10 @@ impl Machine<'_> {
 
     fn applied(&mut self, job: Job, orders: u32, outcome: Outcome) {
         match outcome {
-            Outcome::Applied => self.go(Phase::Deciding { job: Job { at_boot: false, ..job } }),
+            Outcome::Applied => {
+                self.state.in_vain = 0;
+                self.go(Phase::Deciding { job: Job { at_boot: false, ..job } });
+            }
             Outcome::ApplyRefused(reason) if job.at_boot && orders <= 1 => {
                 self.booted_in_vain(job, reason);
             }
@@ -303,7 +304,7 @@ impl Machine<'_> {
         if job.at_boot {
             return self.give_back(job, why);
         }
-        self.hold_off(BLOCKED_PAUSE, why);
+        self.hold_off_after_vain(why);
         self.go(Phase::Restoring { job });
     }
 
@@ -479,7 +480,7 @@ impl Machine<'_> {
 
     /// Ends a cycle that has drained the node and changed nothing.
     fn give_back(&mut self, job: Job, why: Verdict) {
-        self.hold_off(BLOCKED_PAUSE, why);
+        self.hold_off_after_vain(why);
         self.go(Phase::Returning { job, ended: Ended::GaveBack });
     }
 

@@ -5,6 +5,8 @@ mod cycle;
 mod duty;
 mod supply;
 
+use std::time::Duration;
+
 use super::{
     effect::{Effect, EffectId},
     event::{Ask, Event, Outcome},
@@ -13,6 +15,13 @@ use super::{
     time::{Mono, Now, backoff},
     verdict::Verdict,
 };
+
+/// After a blocker was seen, the next look.
+const BLOCKED_PAUSE: Duration = Duration::from_secs(30);
+/// After the node was taken out of service in vain over and over, the next try.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
+/// So many times are counted: the pause does not grow any more.
+const MOST_IN_VAIN: u32 = 8;
 
 /// What a step leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +48,7 @@ pub fn step(state: &State, policy: &Policy, now: Now, event: Event) -> Step {
 #[must_use]
 pub fn next_wakeup(state: &State, now: Now) -> Mono {
     // The wall clock may jump and windows open by it: look at least once a minute.
-    let mut next = now.mono.plus(std::time::Duration::from_secs(60));
+    let mut next = now.mono.plus(Duration::from_secs(60));
     if let Task::Later { at, .. } = state.task {
         next = next.min(at);
     }
@@ -92,7 +101,10 @@ impl<'a> Machine<'a> {
     fn take_ask(&mut self, ask: Ask) {
         match ask {
             // While a slot is held, the check follows the cycle.
-            Ask::Check => self.state.supply.next_check = self.now.mono,
+            Ask::Check => {
+                self.state.supply.next_check = self.now.mono;
+                self.try_again_now();
+            }
             Ask::Reboot { .. } if !self.policy.act => self.ignore(
                 "strategy is \"off\", so lockkeeper never reboots this machine: set another strategy, \
                  or use `systemctl reboot`",
@@ -100,6 +112,7 @@ impl<'a> Machine<'a> {
             Ask::Reboot { now } => {
                 self.state.request = Some(Request { at: self.now.wall, now });
                 self.state.hold_off = None;
+                self.state.in_vain = 0;
             }
             Ask::Cancel => {
                 if self.state.phase.held().is_none() || self.call_off() {
@@ -159,7 +172,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Orders the phase's effect again later: it failed with `error`, or (empty) it is a poll.
-    fn later(&mut self, delay: std::time::Duration, error: String) {
+    fn later(&mut self, delay: Duration, error: String) {
         let (tries, since) = match &self.state.task {
             Task::Running { tries, .. } => (*tries, self.now.wall),
             Task::Later { tries, since, .. } => (*tries, *since),
@@ -183,7 +196,7 @@ impl<'a> Machine<'a> {
     }
 
     /// Pauses before the next cycle. The same blocker right after the last pause counts from its start.
-    fn hold_off(&mut self, delay: std::time::Duration, why: Verdict) {
+    fn hold_off(&mut self, delay: Duration, why: Verdict) {
         let since = match &self.state.hold_off {
             Some(old) if old.why.code == why.code && self.now.mono.since(old.until) <= delay => {
                 old.why.since
@@ -192,6 +205,33 @@ impl<'a> Machine<'a> {
         };
         let why = why.since(since.unwrap_or(self.now.wall));
         self.state.hold_off = Some(HoldOff { until: self.now.mono.plus(delay), why });
+    }
+
+    /// Pauses after the node was taken out of service in vain, each time twice as long: what says no then
+    /// (a drain that does not succeed, a check that cannot be run) often does so until somebody mends it,
+    /// and meanwhile the node would be in service half of the time only.
+    fn hold_off_after_vain(&mut self, why: Verdict) {
+        let times = self.state.in_vain.saturating_add(1).min(MOST_IN_VAIN);
+        let delay = BLOCKED_PAUSE.saturating_mul(1 << (times - 1)).min(LONGEST_PAUSE);
+        self.state.in_vain = times;
+        if times == 1 {
+            return self.hold_off(delay, why);
+        }
+        let text = format!(
+            "{}; taken out of service in vain again, so the next try comes {} min later, or after \
+             `rebootctl check`",
+            why.text,
+            delay.as_secs() / 60
+        );
+        self.hold_off(delay, Verdict { text, ..why });
+    }
+
+    /// An admin looks after it. What one has called off stays off.
+    fn try_again_now(&mut self) {
+        if self.state.hold_off.as_ref().is_some_and(|hold_off| hold_off.why.code != "called-off") {
+            self.state.hold_off = None;
+        }
+        self.state.in_vain = 0;
     }
 
     fn ignore(&mut self, reason: &str) {
