@@ -17,6 +17,10 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST: usize = 4 * 1024 * 1024;
 /// So many alerts are named.
 const NAMED: usize = 5;
+/// Letters of a name, and of what a server says of an error: what is shown, stored and published is short,
+/// whatever it sends.
+const NAME: usize = 100;
+const ERROR: usize = 200;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -48,11 +52,10 @@ struct Labels {
 
 /// Does an alert fire that is not to be ignored? A server that does not answer is *unknown*.
 pub async fn firing(alerts: &Alerts) -> Evidence {
-    match ask(alerts).await {
-        Ok(text) => judge(&text, &alerts.ignore)
-            .unwrap_or_else(|why| Evidence::Unknown { why: format!("{}: {why}", alerts.url) }),
-        Err(why) => Evidence::Unknown { why: format!("{}: {why}", alerts.url) },
-    }
+    let judged = ask(alerts).await.and_then(|text| judge(&text, &alerts.ignore));
+    judged.unwrap_or_else(|why| Evidence::Unknown {
+        why: format!("{}: {}", alerts.url, short(&why, ERROR)),
+    })
 }
 
 async fn ask(alerts: &Alerts) -> Result<Vec<u8>, String> {
@@ -71,11 +74,16 @@ async fn ask(alerts: &Alerts) -> Result<Vec<u8>, String> {
             return Err("the answer is too long".to_owned());
         }
     }
-    // An error of the API says why in the same form.
-    if !status.is_success() && serde_json::from_slice::<Answer>(&body).is_err() {
-        return Err(format!("the answer is {status}"));
+    if status.is_success() || says_why(&body) {
+        Ok(body)
+    } else {
+        Err(format!("the answer is {status}"))
     }
-    Ok(body)
+}
+
+/// An error of the API says why in the form of an answer. One that says that all is well does not.
+fn says_why(body: &[u8]) -> bool {
+    serde_json::from_slice::<Answer>(body).is_ok_and(|answer| answer.status != "success")
 }
 
 fn judge(text: &[u8], ignore: &[String]) -> Result<Evidence, String> {
@@ -98,13 +106,17 @@ fn judge(text: &[u8], ignore: &[String]) -> Result<Evidence, String> {
 }
 
 fn sentence(Alert { labels, .. }: &Alert) -> String {
-    let of = |text: &str| text.chars().filter(|letter| !letter.is_control()).take(100).collect();
-    let (name, instance): (String, String) = (of(&labels.alertname), of(&labels.instance));
+    let (name, instance) = (short(&labels.alertname, NAME), short(&labels.instance, NAME));
     if instance.is_empty() {
         format!("alert {name} is firing")
     } else {
         format!("alert {name} is firing ({instance})")
     }
+}
+
+/// The beginning of a text of somebody else's, without what could move a terminal's cursor.
+fn short(text: &str, most: usize) -> String {
+    text.chars().filter(|letter| !letter.is_control()).take(most).collect()
 }
 
 #[cfg(test)]
@@ -140,6 +152,37 @@ mod tests {
             ["", "<html>", "{}", r#"{"status":"success"}"#, r#"{"status":"error","error":"x"}"#]
         {
             assert!(judge(text.as_bytes(), &[]).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_with_the_words_of_a_success_is_an_error() {
+        assert!(says_why(br#"{"status":"error","error":"too many"}"#));
+        for body in [r#"{"status":"success","data":{"alerts":[]}}"#, "<html>", ""] {
+            assert!(!says_why(body.as_bytes()), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_server_says_is_not_taken_over_at_any_length() {
+        use tokio::{io::AsyncReadExt as _, io::AsyncWriteExt as _, net::TcpListener};
+        let escape = "\\u001b[2J".repeat(100_000);
+        let odd = format!(r#"{{"status":"{escape}","error":"{escape}"}}"#);
+        for body in [odd, format!(r#"{{"status":"success","data":"{escape}"}}"#)] {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let url = format!("http://{}", listener.local_addr().unwrap());
+            let serving = tokio::spawn(async move {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 1024]).await.unwrap();
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                stream.write_all((head + &body).as_bytes()).await.unwrap();
+            });
+            let alerts =
+                Alerts { url: url.clone(), ignore: Vec::new(), token_file: None, ca_file: None };
+            let Evidence::Unknown { why } = firing(&alerts).await else { panic!("not unknown") };
+            assert!(why.starts_with(&url) && why.len() < 300, "{} bytes", why.len());
+            assert!(!why.contains('\x1b'), "{why}");
+            serving.await.unwrap();
         }
     }
 }
