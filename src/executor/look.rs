@@ -33,14 +33,15 @@ pub(super) async fn look(context: &Context, record: &Record) -> Result<Seen, Wor
             Err(why) => drop(observed.silent.insert(engine, why)),
         }
     }
-    for recorded in &record.containers {
-        let Some(client) = clients.get(&recorded.engine) else { continue };
-        match client.inspect(&recorded.name).await {
-            Ok(None) => {}
-            Ok(Some(now)) => {
-                observed.containers.insert((recorded.engine, recorded.name.clone()), now);
+    for (engine, client) in &clients {
+        let recorded = record.containers.iter().filter(|c| c.engine == *engine);
+        let names: Vec<&str> = recorded.map(|c| c.name.as_str()).collect();
+        match client.inspect_all(&names).await {
+            Ok(found) => {
+                let seen = found.into_iter().map(|now| ((*engine, now.name.clone()), now));
+                observed.containers.extend(seen);
             }
-            Err(error) => drop(observed.silent.insert(recorded.engine, chain(&error))),
+            Err(error) => drop(observed.silent.insert(*engine, chain(&error))),
         }
     }
     Ok(Seen { observed, clients })

@@ -45,7 +45,10 @@ async fn see_to_those_of(
             Resurrected::Report => warn!("{text}"),
             Resurrected::Stop => {
                 info!("{text}: stopping it");
-                client.stop(&container.name).await?;
+                // One that cannot be stopped keeps none of the others running.
+                if let Err(error) = client.stop(&container.name).await {
+                    warn!("{}", chain(&error));
+                }
             }
         }
     }

@@ -46,11 +46,9 @@ impl Client {
 
     /// The running containers.
     pub async fn running(&self) -> Result<Vec<Container>, ContainerError> {
-        let mut found = Vec::new();
-        for id in self.list(&["running"]).await?.into_iter().filter_map(|row| row.id) {
-            found.extend(self.inspect(&id).await?);
-        }
-        Ok(found)
+        let rows = self.list(&["running"]).await?;
+        let ids: Vec<&str> = rows.iter().filter_map(|row| row.id.as_deref()).collect();
+        self.inspect_all(&ids).await
     }
 
     /// The containers that are there and do not run.
@@ -75,6 +73,16 @@ impl Client {
             Err(ApiError::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
             Err(error) => Err(self.failed(&format!("inspect {name}"))(error)),
         }
+    }
+
+    /// Those of these containers that there are. The first that cannot be seen ends it: an engine that
+    /// hangs would be waited for once for each of them, and what it runs is not known either way.
+    pub async fn inspect_all(&self, names: &[&str]) -> Result<Vec<Container>, ContainerError> {
+        let mut found = Vec::new();
+        for name in names {
+            found.extend(self.inspect(name).await?);
+        }
+        Ok(found)
     }
 
     /// Starts a container that exists; one that runs already is left alone.
@@ -211,5 +219,30 @@ mod tests {
         assert_eq!(joined.joins, ["0a1b", "pid-of", "data", "db"]);
         let own = inspected(r#"{"Name":"/b","HostConfig":{"NetworkMode":"bridge","Links":null}}"#);
         assert!(own.joins.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_engine_that_hangs_is_waited_for_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("engine.sock");
+        let asked = crate::adapters::containers::fake::serve(&socket, |request| {
+            if request.contains("/version") {
+                Some((200, r#"{"ApiVersion":"1.41"}"#))
+            } else if request.contains("/containers/gone/") {
+                Some((404, r#"{"message":"no such container"}"#))
+            } else if request.contains("/containers/good/") {
+                Some((200, r#"{"Name":"/good","Config":{}}"#))
+            } else {
+                None
+            }
+        });
+        let client = Client::connect(Engine::Docker, socket.to_str().unwrap()).await.unwrap();
+        let seen = client.inspect_all(&["gone", "good"]).await.unwrap();
+        assert_eq!(seen.into_iter().map(|c| c.name).collect::<Vec<_>>(), ["good"]);
+        let client = Client { api: client.api.with_timeout(Duration::from_millis(500)), ..client };
+        let error = client.inspect_all(&["a", "b", "c"]).await.unwrap_err();
+        assert!(error.to_string().contains("inspect a"), "{error}");
+        let asked = asked.lock().unwrap();
+        assert!(!asked.iter().any(|line| line.contains("/containers/b/")), "{asked:?}");
     }
 }

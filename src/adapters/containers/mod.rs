@@ -11,12 +11,16 @@ use std::{
     time::Duration,
 };
 
+use tokio::net::UnixStream;
+
 use crate::{
     adapters::systemd::{Systemd, SystemdError, jobs::Started},
     core::record::{Container, Engine, Stopped},
 };
 
 mod client;
+#[cfg(test)]
+mod fake;
 
 pub use client::Client;
 
@@ -118,10 +122,12 @@ async fn connect_docker(systemd: &Systemd) -> Result<Option<Client>, ContainerEr
         let path = sockets.into_iter().next().unwrap_or_default();
         return if expected { Err(ContainerError::NoSocket { engine, path }) } else { Ok(None) };
     };
+    if leads_to(path, &podman_socket(systemd)) {
+        return Ok(None);
+    }
     match Client::connect(engine, &path.to_string_lossy()).await {
         Ok(client) => Ok(Some(client)),
-        // What an engine leaves behind when it is removed.
-        Err(_) if !expected => Ok(None),
+        Err(_) if !expected && is_abandoned(path).await => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -134,7 +140,6 @@ async fn docker_is_down(systemd: &Systemd) -> Result<bool, SystemdError> {
 }
 
 async fn connect_podman(systemd: &Systemd) -> Result<Option<Client>, ContainerError> {
-    let socket = systemd.runtime().unwrap_or(Path::new("/run")).join("podman/podman.sock");
     let name = "podman.socket".to_owned();
     let unit = systemd.unit(&name).await?;
     if unit.load != "loaded" {
@@ -147,9 +152,58 @@ async fn connect_podman(systemd: &Systemd) -> Result<Option<Client>, ContainerEr
             Some(end) => return Err(ContainerError::NotOpened { why: end.to_string() }),
         }
     }
+    let socket = podman_socket(systemd);
     Client::connect(Engine::Podman, &socket.to_string_lossy()).await.map(Some)
+}
+
+/// Where Podman listens, for the system or for a user. The package podman-docker puts it in Docker's
+/// place, too: what runs there is Podman's.
+fn podman_socket(systemd: &Systemd) -> PathBuf {
+    systemd.runtime().unwrap_or(Path::new("/run")).join("podman/podman.sock")
+}
+
+/// Whether `path` is a link, or a way by links, to `other`.
+fn leads_to(path: &Path, other: &Path) -> bool {
+    let real = |path: &Path| path.canonicalize().ok();
+    real(path).is_some_and(|path| Some(path) == real(other))
+}
+
+/// What an engine leaves behind when it is removed: nobody takes a connection. One that takes it, and
+/// does not answer, is there: systemd may know it by another name.
+async fn is_abandoned(path: &Path) -> bool {
+    let connected = UnixStream::connect(path).await;
+    connected.is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
 }
 
 fn is_socket(path: &Path) -> bool {
     path.metadata().is_ok_and(|meta| meta.file_type().is_socket())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::{fs::symlink, net::UnixListener};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_socket_is_abandoned_only_when_nobody_takes_a_connection() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("engine.sock");
+        let hanging = UnixListener::bind(&path).unwrap();
+        assert!(!is_abandoned(&path).await);
+        drop(hanging);
+        assert!(is_socket(&path) && is_abandoned(&path).await);
+    }
+
+    #[test]
+    fn a_link_to_another_engines_socket_is_that_engine() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let _podman = UnixListener::bind(at("podman.sock")).unwrap();
+        let _docker = UnixListener::bind(at("docker.sock")).unwrap();
+        symlink("podman.sock", at("link.sock")).unwrap();
+        assert!(leads_to(&at("link.sock"), &at("podman.sock")));
+        assert!(!leads_to(&at("docker.sock"), &at("podman.sock")));
+        assert!(!leads_to(&at("none.sock"), &at("gone.sock")));
+    }
 }
