@@ -15,12 +15,19 @@ use std::{
 use rustix::process::geteuid;
 
 use crate::{
-    config::duration,
-    core::{unit::Unit, wish::Wish},
+    config::duration::{self, DurationError},
+    core::{
+        unit::Unit,
+        wish::{Wish, shown},
+    },
 };
 
 /// What our labels begin with.
 const LABELS: &str = "lockkeeper.";
+/// Labels of ours that are looked at; there are two.
+const MOST_LABELS: usize = 16;
+/// No time limit is a longer text.
+const LONGEST_LIMIT: usize = 64;
 /// Our section of a unit file.
 const SECTION: &str = "[X-Lockkeeper]";
 /// No unit file is longer.
@@ -32,13 +39,13 @@ pub fn of_labels<S>(container: &str, labels: &HashMap<String, String, S>) -> Wis
     let mut wish = Wish::default();
     let mut ours: Vec<_> = labels.iter().filter(|(key, _)| key.starts_with(LABELS)).collect();
     ours.sort();
-    for (key, value) in ours {
+    for (key, value) in ours.into_iter().take(MOST_LABELS) {
         match key.trim_start_matches(LABELS) {
             "restore" => wish.take_restore(container, key, value),
             "health-timeout" => {
                 wish.take_health_timeout(container, key, value, limit(value));
             }
-            _ => wish.doubts.push(format!("{container}: the label {key} means nothing")),
+            _ => wish.doubts.push(format!("{container}: the label {} means nothing", shown(key))),
         }
     }
     wish
@@ -109,7 +116,13 @@ fn is_comment(line: &str) -> bool {
 }
 
 fn limit(value: &str) -> Result<Duration, String> {
-    duration::parse(value).map_err(|error| error.to_string())
+    // No error repeats what it is about at any length.
+    let parsed = if value.len() > LONGEST_LIMIT {
+        Err(DurationError::TooLong)
+    } else {
+        duration::parse(value)
+    };
+    parsed.map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -144,6 +157,18 @@ mod tests {
                 "container db (docker): the label lockkeeper.restor means nothing",
             ]
         );
+    }
+
+    #[test]
+    fn labels_without_end_are_not_repeated() {
+        let many: Vec<(String, String)> =
+            (0..1000).map(|n| (format!("lockkeeper.{n}"), "x".repeat(9000))).collect();
+        let long = "9".repeat(100_000);
+        let mut map: HashMap<String, String> = many.into_iter().collect();
+        map.insert("lockkeeper.".to_owned() + &"k".repeat(100_000), String::new());
+        assert_eq!(of_labels("container db (docker)", &map).doubts.len(), MOST_LABELS);
+        let wish = labels(&[("lockkeeper.health-timeout", &long), ("lockkeeper.restore", &long)]);
+        assert!(wish.doubts.len() == 2 && wish.doubts.iter().all(|doubt| doubt.len() < 300));
     }
 
     #[test]

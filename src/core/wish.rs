@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// The longest time a container may be given to become healthy.
 pub const LONGEST_HEALTH_TIMEOUT: Duration = Duration::from_secs(15 * 60);
 
+/// More letters of a word that is not understood are not repeated.
+const LONGEST_WORD: usize = 40;
+
 /// Whether a workload is started again, and judged. The strictest comes last.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
@@ -53,6 +56,7 @@ impl Wish {
     pub fn take_restore(&mut self, subject: &str, key: &str, value: &str) {
         let known = Restore::ALL.into_iter().find(|choice| choice.name() == value);
         self.restore = Some(known.unwrap_or_default());
+        let value = shown(value);
         if known.is_none() {
             self.doubts.push(format!(
                 "{subject}: {key}={value} is none of no, best-effort and required: it counts as required"
@@ -68,6 +72,7 @@ impl Wish {
         value: &str,
         parsed: Result<Duration, String>,
     ) {
+        let value = shown(value);
         match parsed {
             Ok(limit) if limit <= LONGEST_HEALTH_TIMEOUT => self.health_timeout = Some(limit),
             Ok(_) => self.doubts.push(format!(
@@ -101,6 +106,13 @@ impl Wish {
     pub fn restore(&self) -> Restore {
         self.restore.unwrap_or_default()
     }
+}
+
+/// A word of somebody else's, as it fits into a sentence: labels may be of any length, and hold anything.
+#[must_use]
+pub fn shown(word: &str) -> String {
+    let plain: String = word.chars().take(LONGEST_WORD).flat_map(char::escape_debug).collect();
+    if word.chars().nth(LONGEST_WORD).is_some() { plain + "…" } else { plain }
 }
 
 #[cfg(test)]
@@ -145,5 +157,16 @@ mod tests {
         assert_eq!(no.or(&said(Some(Restore::Required))).restore(), Restore::No);
         assert_eq!(said(None).or(&no).restore(), Restore::No);
         assert_eq!(said(None).or(&said(None)).restore(), Restore::Required);
+    }
+
+    #[test]
+    fn what_a_label_says_is_not_repeated_at_any_length_nor_letter_by_letter() {
+        let mut wish = Wish::default();
+        wish.take_restore("db", "restore", &"\x1b[2J\n".repeat(100_000));
+        wish.take_health_timeout("db", "limit", &"9".repeat(100_000), Err("is odd".to_owned()));
+        for doubt in &wish.doubts {
+            assert!(doubt.len() < 300 && !doubt.contains(char::is_control), "{doubt:?}");
+        }
+        assert_eq!((shown("näin"), shown(&"é".repeat(41))), ("näin".into(), "é".repeat(40) + "…"));
     }
 }
