@@ -57,16 +57,23 @@ impl Unit {
     #[must_use]
     pub fn ought_to_run(&self) -> bool {
         let kept = match self.kind() {
-            "service" => self.sub == "running" && self.service_type != "oneshot",
+            "service" => {
+                (self.sub == "running" || self.is_reloading()) && self.service_type != "oneshot"
+            }
             "timer" | "socket" | "path" | "mount" => true,
             // One that nothing pulls in was started, or isolated, by hand; or the whole boot is for it.
             "target" => self.wanted_by.is_empty(),
             _ => false,
         };
-        kept && self.active == "active"
+        kept && (self.active == "active" || self.is_reloading())
             && !self.file.is_empty()
             && !self.comes_and_goes()
             && self.is_workload()
+    }
+
+    /// It runs, and reads its configuration anew.
+    fn is_reloading(&self) -> bool {
+        matches!(self.active.as_str(), "reloading" | "refreshing")
     }
 
     /// It has failed, or fails over and over, and that is news about the node.
@@ -87,11 +94,15 @@ impl Unit {
         self.wish.judged()
     }
 
-    /// Not a session, a one-off unit or lockkeeper itself: those are neither restored nor blamed.
+    /// Not a session, a one-off unit or lockkeeper itself: those are neither restored nor blamed. What
+    /// lockkeeper has for others is a service like any other.
     #[must_use]
     pub fn is_workload(&self) -> bool {
-        const NAMES: [&str; 4] = ["user@", "session-", "user-runtime-dir@", "lockkeeper"];
-        !self.transient && !NAMES.iter().any(|n| self.name.starts_with(n))
+        const NAMES: [&str; 3] = ["user@", "user-runtime-dir@", "lockkeeper"];
+        const FOR_OTHERS: [&str; 2] = ["lockkeeper-hub.service", "lockkeeper-balancer.service"];
+        let named = NAMES.iter().any(|n| self.name.starts_with(n));
+        let session = self.name.starts_with("session-") && self.kind() == "scope";
+        !self.transient && !session && (!named || FOR_OTHERS.contains(&self.name.as_str()))
     }
 
     /// Started when it is needed and gone when it is not.
@@ -184,6 +195,18 @@ mod tests {
             (false, service("getty@tty1.service")),
             (false, service("user@1000.service")),
             (false, service("session-3.scope")),
+            (true, service("session-cache.service")),
+            (true, service("lockkeeper-hub.service")),
+            (true, service("lockkeeper-balancer.service")),
+            (
+                true,
+                Unit {
+                    active: "reloading".to_owned(),
+                    sub: "reload".to_owned(),
+                    ..service("nginx.service")
+                },
+            ),
+            (false, service("lockkeeper-boot-complete.service")),
             (false, service("lockkeeperd.service")),
             (false, service("lockkeeper-apply-0123456789ab.service")),
             (
