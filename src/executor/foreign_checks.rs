@@ -21,8 +21,10 @@ const GREENBOOT_CONFIG: &str = "etc/greenboot/greenboot.conf";
 /// Every one there is below `root`.
 pub(super) fn find(root: &Path, limit: Duration) -> Vec<Check> {
     let mut checks = Vec::new();
-    let disabled = fs::read_to_string(root.join(GREENBOOT_CONFIG)).unwrap_or_default();
-    let disabled = disabled_in(&disabled);
+    // One that others may write switches nothing off.
+    let config = scripts::trusted_file(root, Path::new(GREENBOOT_CONFIG));
+    let config = config.ok().and_then(|file| fs::read_to_string(file).ok()).unwrap_or_default();
+    let disabled = disabled_in(&config);
     for folder in GREENBOOT {
         for (set, required) in [("required.d", true), ("wanted.d", false)] {
             let folder = Path::new(folder).join(set);
@@ -90,4 +92,25 @@ fn disabled_in(text: &str) -> Vec<&str> {
     let list = rest.split_once('(').and_then(|(_, rest)| rest.split_once(')'));
     let words = list.map(|(list, _)| list.split_whitespace()).into_iter().flatten();
     words.map(|word| word.trim_matches(['"', '\''])).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_list_that_others_may_write_switches_no_check_off() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |path: &str| dir.path().join(path);
+        fs::create_dir_all(at("etc/greenboot/check/required.d")).unwrap();
+        fs::write(at("etc/greenboot/check/required.d/10-shop.sh"), "exit 1\n").unwrap();
+        fs::write(at(GREENBOOT_CONFIG), "DISABLED_HEALTHCHECKS=(\"10-shop.sh\")\n").unwrap();
+        let found = |mode| {
+            fs::set_permissions(at(GREENBOOT_CONFIG), fs::Permissions::from_mode(mode)).unwrap();
+            find(dir.path(), Duration::from_secs(1)).len()
+        };
+        assert_eq!((found(0o644), found(0o666)), (0, 1));
+    }
 }
