@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build deps check test cluster deb demo boot bench bench-lock bench-packages bench-restore bench-stale clean help
+.PHONY: build deps check test cluster deb demo boot boot-lvm bench bench-lock bench-packages bench-restore bench-stale clean help
 
 VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 DEB := build/lockkeeper_$(VERSION)_$(shell dpkg --print-architecture).deb
@@ -72,6 +72,11 @@ cluster: deps $(DEB)
 boot: deps $(DEB)
 	@scripts/install-deps tests/boot/packages.txt
 	$(SUDO) tests/boot/run --deb $(DEB)
+
+## boot-lvm: the same where the root is a thin volume of LVM; not a part of `make test`
+boot-lvm: deps $(DEB)
+	@scripts/install-deps tests/boot/packages.txt
+	$(SUDO) tests/boot/run --deb $(DEB) --root lvm-thin
 
 clean:
 	cargo clean
