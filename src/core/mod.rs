@@ -9,6 +9,7 @@
 pub mod blocker;
 pub mod canary;
 pub mod change;
+pub mod channel;
 pub mod check;
 pub mod choice;
 pub mod container;

@@ -1,0 +1,342 @@
+//! Which release of a channel may this node have, and why none of the others?
+
+use std::{cmp::Reverse, collections::BTreeSet, fmt};
+
+use jiff::Timestamp;
+use semver::{Version, VersionReq};
+
+use super::{
+    listing::{Listing, Offer},
+    rollout::Position,
+};
+
+/// What matters of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its identity; with a release it makes its place in the order of the rollout.
+    pub id: String,
+    /// The release it runs; `None` when it has had none yet.
+    pub current: Option<Version>,
+    /// The version of lockkeeper on it.
+    pub agent: Version,
+    /// The releases that its admin allows; `None`: all.
+    pub within: Option<VersionReq>,
+    /// Releases that failed here.
+    pub denied: BTreeSet<Version>,
+}
+
+/// What is decided.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Choice<'a> {
+    /// The release to update to; `None`: stay.
+    pub target: Option<&'a Offer>,
+    /// Why not another that would be newer, the newest first; and what is to be known of the one
+    /// that runs.
+    pub held: Vec<Held>,
+}
+
+/// A release that is not taken.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Held {
+    /// Which one.
+    pub version: Version,
+    /// Why.
+    pub why: Why,
+}
+
+/// Why a release is not taken.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Why {
+    /// The one that runs leads nowhere.
+    DeadEnd(String),
+    /// The channel has withdrawn it.
+    Recalled(String),
+    /// It failed on this node.
+    Denied,
+    /// The admin of this node does not allow it.
+    NotWithin(VersionReq),
+    /// Another has to be run before.
+    Barrier {
+        /// That one.
+        version: Version,
+        /// Its reason.
+        reason: String,
+    },
+    /// It is no update from what runs.
+    NotFrom(VersionReq),
+    /// Another lockkeeper is needed.
+    Agent(Version),
+    /// Its time is over.
+    Expired(Timestamp),
+    /// It is not this node's turn.
+    Rollout {
+        /// The share it is offered to.
+        share: f64,
+        /// The node's place.
+        position: f64,
+        /// When it is this node's turn; `None` when that is not decided.
+        at: Option<Timestamp>,
+    },
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let version = &self.version;
+        match &self.why {
+            Why::DeadEnd(why) => write!(f, "{version}, which runs here, is a dead end: {why}"),
+            Why::Recalled(why) => write!(f, "{version} was recalled: {why}"),
+            Why::Denied => write!(f, "{version} failed on this node"),
+            Why::NotWithin(req) => write!(f, "{version} is not within {req}"),
+            Why::Barrier { version: barrier, reason } => {
+                write!(f, "{version} is held by barrier {barrier}: {reason}")
+            }
+            Why::NotFrom(req) => write!(f, "{version} is an update from {req} only"),
+            Why::Agent(need) => write!(f, "{version} needs lockkeeper {need}"),
+            Why::Expired(at) => write!(f, "{version} expired at {at}"),
+            Why::Rollout { share, position, at } => {
+                let (share, position) = (percent(*share), percent(*position));
+                write!(f, "{version} is offered to {share}, this node is at {position}")?;
+                match at {
+                    Some(at) => write!(f, ", about {at}"),
+                    None => f.write_str(", and the rollout does not go on by itself"),
+                }
+            }
+        }
+    }
+}
+
+/// `40 %`, with a digit more where it makes the difference.
+fn percent(fraction: f64) -> String {
+    let percent = fraction * 100.0;
+    if (percent - percent.round()).abs() < 0.05 {
+        format!("{percent:.0} %")
+    } else {
+        format!("{percent:.1} %")
+    }
+}
+
+/// The greatest release that nothing stands against. Greater than what runs, but where what runs was
+/// recalled and the channel names releases to go back to.
+#[must_use]
+pub fn choose<'a>(listing: &'a Listing, node: &Node, now: Timestamp) -> Choice<'a> {
+    let mut held = Vec::new();
+    let runs = node.current.as_ref();
+    let current = runs.and_then(|version| listing.offer(version));
+    if let Some(offer) = current
+        && let Some(why) = &offer.dead_end
+    {
+        let held = vec![Held { version: offer.version.clone(), why: Why::DeadEnd(why.clone()) }];
+        return Choice { target: None, held };
+    }
+    let recalled = current.and_then(|offer| offer.recalled.as_ref());
+    let forward = |offer: &&Offer| runs.is_none_or(|runs| offer.version > *runs);
+    let back = |offer: &&Offer| recalled.is_some() && offer.downgrade && !forward(offer);
+    let mut candidates: Vec<&Offer> = listing.releases.iter().filter(forward).collect();
+    candidates.sort_by_key(|offer| Reverse(&offer.version));
+    // The lowest one that has not been passed.
+    let barrier = candidates.iter().rfind(|offer| offer.barrier.is_some()).copied();
+    let mut earlier: Vec<&Offer> =
+        listing.releases.iter().filter(|o| runs != Some(&o.version)).filter(back).collect();
+    earlier.sort_by_key(|offer| Reverse(&offer.version));
+    candidates.extend(earlier);
+    let mut target = None;
+    for offer in candidates {
+        match objection(offer, barrier, node, now) {
+            None => {
+                target = Some(offer);
+                break;
+            }
+            Some(why) => held.push(Held { version: offer.version.clone(), why }),
+        }
+    }
+    if let (Some(offer), Some(why)) = (current, recalled) {
+        held.push(Held { version: offer.version.clone(), why: Why::Recalled(why.clone()) });
+    }
+    Choice { target, held }
+}
+
+/// What stands against a release; what no time mends comes first.
+fn objection(offer: &Offer, barrier: Option<&Offer>, node: &Node, now: Timestamp) -> Option<Why> {
+    if let Some(why) = &offer.recalled {
+        return Some(Why::Recalled(why.clone()));
+    }
+    if node.denied.contains(&offer.version) {
+        return Some(Why::Denied);
+    }
+    if let Some(within) = node.within.as_ref().filter(|within| !within.matches(&offer.version)) {
+        return Some(Why::NotWithin(within.clone()));
+    }
+    if let Some(barrier) = barrier.filter(|barrier| barrier.version < offer.version) {
+        let reason = barrier.barrier.clone().unwrap_or_default();
+        return Some(Why::Barrier { version: barrier.version.clone(), reason });
+    }
+    let fits = |from: &VersionReq| node.current.as_ref().is_some_and(|runs| from.matches(runs));
+    if let Some(from) = offer.from.as_ref().filter(|from| !fits(from)) {
+        return Some(Why::NotFrom(from.clone()));
+    }
+    if let Some(need) = offer.min_agent.as_ref().filter(|need| node.agent < **need) {
+        return Some(Why::Agent(need.clone()));
+    }
+    if let Some(at) = offer.expires.filter(|at| *at <= now) {
+        return Some(Why::Expired(at));
+    }
+    let (share, position) = (offer.rollout.share(now), Position::of(&node.id, &offer.version));
+    (!position.is_within(share)).then(|| Why::Rollout {
+        share,
+        position: position.fraction(),
+        at: offer.rollout.reaches(position),
+    })
+}
+
+impl Choice<'_> {
+    /// When the answer may become another by itself.
+    #[must_use]
+    pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
+        let turns = self.held.iter().filter_map(|held| match held.why {
+            Why::Rollout { at, .. } => at.filter(|at| *at > now),
+            _ => None,
+        });
+        turns.min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::channel::rollout::Rollout;
+
+    fn version(text: &str) -> Version {
+        Version::parse(text).unwrap()
+    }
+
+    fn listing(versions: &[&str]) -> Listing {
+        let mut listing = Listing::new("stable");
+        let offers = versions.iter().map(|v| Offer::new(version(v), Rollout::EVERYBODY));
+        listing.releases.extend(offers);
+        listing
+    }
+
+    fn node(current: Option<&str>) -> Node {
+        Node {
+            id: "0123".to_owned(),
+            current: current.map(version),
+            agent: version("1.2.0"),
+            within: None,
+            denied: BTreeSet::new(),
+        }
+    }
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_800_000_000).unwrap()
+    }
+
+    /// The version that is taken, and the sentences.
+    fn decide(listing: &Listing, node: &Node) -> (Option<String>, Vec<String>) {
+        let choice = choose(listing, node, now());
+        let target = choice.target.map(|offer| offer.version.to_string());
+        (target, choice.held.iter().map(ToString::to_string).collect())
+    }
+
+    fn takes(version: &str) -> Option<String> {
+        Some(version.to_owned())
+    }
+
+    #[test]
+    fn the_greatest_release_is_taken_and_an_older_one_never() {
+        let listing = listing(&["2026.10.0", "2026.8.0", "2026.9.0"]);
+        assert_eq!(decide(&listing, &node(None)), (takes("2026.10.0"), vec![]));
+        assert_eq!(decide(&listing, &node(Some("2026.9.0"))), (takes("2026.10.0"), vec![]));
+        assert_eq!(decide(&listing, &node(Some("2026.10.0"))), (None, vec![]));
+        assert_eq!(decide(&listing, &node(Some("2026.11.0"))), (None, vec![]));
+    }
+
+    #[test]
+    fn every_barrier_is_run_before_what_comes_after_it() {
+        let mut listing = listing(&["1.0.0", "1.1.0", "1.2.0", "1.3.0", "1.4.0"]);
+        for barrier in ["1.1.0", "1.3.0"] {
+            listing.offer_mut(&version(barrier)).unwrap().barrier = Some("new format".to_owned());
+        }
+        let mut walk = vec![];
+        let mut runs = node(None);
+        while let Some(offer) = choose(&listing, &runs, now()).target {
+            walk.push(offer.version.to_string());
+            runs.current = Some(offer.version.clone());
+        }
+        assert_eq!(walk, ["1.1.0", "1.3.0", "1.4.0"]);
+        let (_, held) = decide(&listing, &node(Some("1.2.0")));
+        assert_eq!(held, ["1.4.0 is held by barrier 1.3.0: new format"]);
+        // Nothing leads past a barrier that was withdrawn.
+        listing.offer_mut(&version("1.1.0")).unwrap().recalled = Some("broken".to_owned());
+        assert_eq!(decide(&listing, &node(None)).0, takes("1.0.0"));
+        assert_eq!(decide(&listing, &node(Some("1.0.0"))).0, None);
+    }
+
+    #[test]
+    fn each_condition_has_its_sentence() {
+        type Change = fn(&mut Offer, &mut Node);
+        let cases: [(Change, &str); 8] = [
+            (|o, _| o.recalled = Some("boots no more".into()), "2.0.0 was recalled: boots no more"),
+            (|o, n| n.denied = [o.version.clone()].into(), "2.0.0 failed on this node"),
+            (|_, n| n.within = Some("<2".parse().unwrap()), "2.0.0 is not within <2"),
+            (|o, _| o.from = Some(">=1.5".parse().unwrap()), "2.0.0 is an update from >=1.5 only"),
+            (|o, _| o.min_agent = Some(version("1.3.0")), "2.0.0 needs lockkeeper 1.3.0"),
+            (|o, _| o.expires = Some(now()), "2.0.0 expired at 2027-01-15T08:00:00Z"),
+            (
+                |o, _| o.rollout = Rollout::Share(0.0),
+                "2.0.0 is offered to 0 %, this node is at 51.4 %, \
+                 and the rollout does not go on by itself",
+            ),
+            (
+                |o, _| {
+                    let start = now() - Duration::from_secs(36_000);
+                    o.rollout = Rollout::Ramp { start, seconds: 86_400, from: 0.0 };
+                },
+                "2.0.0 is offered to 41.7 %, this node is at 51.4 %, about 2027-01-15T10:20:07Z",
+            ),
+        ];
+        for (change, sentence) in cases {
+            let (mut listing, mut node) = (listing(&["2.0.0"]), node(Some("1.0.0")));
+            change(&mut listing.releases[0], &mut node);
+            assert_eq!(decide(&listing, &node), (None, vec![sentence.to_owned()]));
+        }
+    }
+
+    #[test]
+    fn it_is_known_when_to_look_again() {
+        let mut listing = listing(&["2.0.0"]);
+        let start = now() - Duration::from_secs(36_000);
+        listing.releases[0].rollout = Rollout::Ramp { start, seconds: 86_400, from: 0.0 };
+        let node = node(Some("1.0.0"));
+        let turn = choose(&listing, &node, now()).next_change(now()).unwrap();
+        assert!(choose(&listing, &node, turn).target.is_some());
+        assert!(choose(&listing, &node, turn - Duration::from_secs(5)).target.is_none());
+    }
+
+    #[test]
+    fn a_dead_end_stays_where_it_is() {
+        let mut listing = listing(&["1.0.0", "2.0.0"]);
+        listing.offer_mut(&version("1.0.0")).unwrap().dead_end = Some("install anew".to_owned());
+        let sentence = "1.0.0, which runs here, is a dead end: install anew";
+        assert_eq!(decide(&listing, &node(Some("1.0.0"))), (None, vec![sentence.to_owned()]));
+        assert_eq!(decide(&listing, &node(None)).0, takes("2.0.0"));
+    }
+
+    #[test]
+    fn only_a_recalled_release_is_left_backwards_and_only_to_where_the_channel_says() {
+        let mut listing = listing(&["1.0.0", "1.1.0", "2.0.0"]);
+        listing.offer_mut(&version("1.0.0")).unwrap().downgrade = true;
+        let runs = node(Some("2.0.0"));
+        assert_eq!(decide(&listing, &runs), (None, vec![]));
+        listing.offer_mut(&version("2.0.0")).unwrap().recalled = Some("eats disks".to_owned());
+        let said = "2.0.0 was recalled: eats disks".to_owned();
+        assert_eq!(decide(&listing, &runs), (takes("1.0.0"), vec![said.clone()]));
+        listing.offer_mut(&version("1.0.0")).unwrap().downgrade = false;
+        assert_eq!(decide(&listing, &runs), (None, vec![said.clone()]));
+        // What mends it goes before the way back.
+        listing.offer_mut(&version("1.0.0")).unwrap().downgrade = true;
+        listing.releases.push(Offer::new(version("2.0.1"), Rollout::EVERYBODY));
+        assert_eq!(decide(&listing, &runs), (takes("2.0.1"), vec![said]));
+    }
+}
