@@ -1,5 +1,6 @@
 //! A fleet follows a rollout: each node decides for itself, by the same code as on a real one, and
 //! together they keep to the plan.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashSet},

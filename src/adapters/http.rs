@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use reqwest::{Certificate, Client, Identity, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, redirect};
 
 use crate::observe::logging::chain;
 
@@ -25,24 +25,11 @@ pub(super) struct Peer<'a> {
 /// A client for one server. Redirections are not followed, since a redirected POST becomes a GET;
 /// proxies of the environment are not asked, since a lock is near.
 pub(super) fn client(peer: &Peer<'_>) -> Result<Client, String> {
-    // Whoever is first decides; everybody here decides alike.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut builder = Client::builder()
+    let mut builder = builder(peer.ca_file)?
         .redirect(redirect::Policy::none())
         .no_proxy()
         .connect_timeout(CONNECT.min(peer.timeout))
-        .timeout(peer.timeout)
-        // Shorter than servers keep connections, so that none is hung up on just when it is used.
-        .pool_idle_timeout(IDLE)
-        .user_agent(concat!("lockkeeper/", env!("CARGO_PKG_VERSION")));
-    if let Some(path) = peer.ca_file {
-        let bundle = Certificate::from_pem_bundle(&read(path)?)
-            .map_err(|error| format!("{}: {}", path.display(), chain(&error)))?;
-        if bundle.is_empty() {
-            return Err(format!("{} has no certificate", path.display()));
-        }
-        builder = builder.tls_certs_only(bundle);
-    }
+        .timeout(peer.timeout);
     if let Some((cert, key)) = peer.identity {
         let pem = [read(cert)?, b"\n".to_vec(), read(key)?].concat();
         let identity = Identity::from_pem(&pem).map_err(|error| {
@@ -51,6 +38,24 @@ pub(super) fn client(peer: &Peer<'_>) -> Result<Client, String> {
         builder = builder.identity(identity);
     }
     builder.build().map_err(|error| chain(&error))
+}
+
+/// What all clients have in common. `ca_file`: PEM file with the authorities that a server's certificate
+/// may be of; otherwise the system's.
+pub(super) fn builder(ca_file: Option<&Path>) -> Result<ClientBuilder, String> {
+    // Whoever is first decides; everybody here decides alike.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = Client::builder()
+        // Shorter than servers keep connections, so that none is hung up on just when it is used.
+        .pool_idle_timeout(IDLE)
+        .user_agent(concat!("lockkeeper/", env!("CARGO_PKG_VERSION")));
+    let Some(path) = ca_file else { return Ok(builder) };
+    let bundle = Certificate::from_pem_bundle(&read(path)?)
+        .map_err(|error| format!("{}: {}", path.display(), chain(&error)))?;
+    if bundle.is_empty() {
+        return Err(format!("{} has no certificate", path.display()));
+    }
+    Ok(builder.tls_certs_only(bundle))
 }
 
 /// A small file's content; the error names it.

@@ -4,6 +4,7 @@ pub mod alerts;
 pub mod apt;
 pub mod as_user;
 pub mod boot_loader;
+pub mod channel;
 pub mod clock;
 pub mod command;
 pub mod confd;

@@ -239,15 +239,15 @@ mod tests {
         (target, choice.held.iter().map(ToString::to_string).collect())
     }
 
-    fn takes(version: &str) -> Option<String> {
-        Some(version.to_owned())
+    fn taken(version: &str) -> Option<String> {
+        Version::parse(version).ok().map(|version| version.to_string())
     }
 
     #[test]
     fn the_greatest_release_is_taken_and_an_older_one_never() {
         let listing = listing(&["2026.10.0", "2026.8.0", "2026.9.0"]);
-        assert_eq!(decide(&listing, &node(None)), (takes("2026.10.0"), vec![]));
-        assert_eq!(decide(&listing, &node(Some("2026.9.0"))), (takes("2026.10.0"), vec![]));
+        assert_eq!(decide(&listing, &node(None)), (taken("2026.10.0"), vec![]));
+        assert_eq!(decide(&listing, &node(Some("2026.9.0"))), (taken("2026.10.0"), vec![]));
         assert_eq!(decide(&listing, &node(Some("2026.10.0"))), (None, vec![]));
         assert_eq!(decide(&listing, &node(Some("2026.11.0"))), (None, vec![]));
     }
@@ -269,7 +269,7 @@ mod tests {
         assert_eq!(held, ["1.4.0 is held by barrier 1.3.0: new format"]);
         // Nothing leads past a barrier that was withdrawn.
         listing.offer_mut(&version("1.1.0")).unwrap().recalled = Some("broken".to_owned());
-        assert_eq!(decide(&listing, &node(None)).0, takes("1.0.0"));
+        assert_eq!(decide(&listing, &node(None)).0, taken("1.0.0"));
         assert_eq!(decide(&listing, &node(Some("1.0.0"))).0, None);
     }
 
@@ -320,7 +320,7 @@ mod tests {
         listing.offer_mut(&version("1.0.0")).unwrap().dead_end = Some("install anew".to_owned());
         let sentence = "1.0.0, which runs here, is a dead end: install anew";
         assert_eq!(decide(&listing, &node(Some("1.0.0"))), (None, vec![sentence.to_owned()]));
-        assert_eq!(decide(&listing, &node(None)).0, takes("2.0.0"));
+        assert_eq!(decide(&listing, &node(None)).0, taken("2.0.0"));
     }
 
     #[test]
@@ -331,12 +331,12 @@ mod tests {
         assert_eq!(decide(&listing, &runs), (None, vec![]));
         listing.offer_mut(&version("2.0.0")).unwrap().recalled = Some("eats disks".to_owned());
         let said = "2.0.0 was recalled: eats disks".to_owned();
-        assert_eq!(decide(&listing, &runs), (takes("1.0.0"), vec![said.clone()]));
+        assert_eq!(decide(&listing, &runs), (taken("1.0.0"), vec![said.clone()]));
         listing.offer_mut(&version("1.0.0")).unwrap().downgrade = false;
         assert_eq!(decide(&listing, &runs), (None, vec![said.clone()]));
         // What mends it goes before the way back.
         listing.offer_mut(&version("1.0.0")).unwrap().downgrade = true;
         listing.releases.push(Offer::new(version("2.0.1"), Rollout::EVERYBODY));
-        assert_eq!(decide(&listing, &runs), (takes("2.0.1"), vec![said]));
+        assert_eq!(decide(&listing, &runs), (taken("2.0.1"), vec![said]));
     }
 }

@@ -1,6 +1,6 @@
 //! A release: what a node of each system should run.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use semver::Version;
@@ -125,10 +125,10 @@ impl Release {
     }
 
     fn check(&self) -> Result<(), DocumentError> {
-        let mut systems = BTreeMap::new();
+        let mut systems = BTreeSet::new();
         for set in &self.sets {
             set.check().map_err(DocumentError::Value)?;
-            if systems.insert((&set.distribution, &set.codename, &set.arch), ()).is_some() {
+            if !systems.insert((&set.distribution, &set.codename, &set.arch)) {
                 let text = format!("it has two sets for {}", set.system());
                 return Err(DocumentError::Value(text));
             }
@@ -158,10 +158,10 @@ impl Set {
         if self.packages.len() > MOST {
             return Err(format!("the set for {} has more than {MOST} packages", self.system()));
         }
-        let mut seen = BTreeMap::new();
+        let mut seen = BTreeSet::new();
         for package in &self.packages {
             package.check()?;
-            if seen.insert(package.key(), ()).is_some() {
+            if !seen.insert(package.key()) {
                 return Err(format!("{} is there twice for {}", package.key(), self.system()));
             }
         }
@@ -194,14 +194,12 @@ impl Package {
     }
 }
 
-/// A path that stays where it is put, of characters that mean nothing to anybody.
-fn plain(path: &str) -> bool {
-    let part = |part: &str| {
-        !part.is_empty()
-            && !part.starts_with('.')
-            && part.chars().all(|c| c.is_ascii_alphanumeric() || "._+-~:".contains(c))
-    };
-    path.len() <= 400 && path.split('/').all(part)
+/// A name of characters that mean nothing to a file system, a server or an address.
+#[must_use]
+pub fn plain(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && name.len() <= 240
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || "._+-~".contains(c))
 }
 
 #[cfg(test)]
@@ -290,7 +288,7 @@ mod tests {
             (|p| p.sha256 = "0F".repeat(32), "SHA-256"),
             (|p| p.file = Some("../../etc/x".into()), "file"),
             (|p| p.file = Some("/etc/x".into()), "file"),
-            (|p| p.file = Some("a/.%2f".into()), "file"),
+            (|p| p.file = Some("a%2f".into()), "file"),
         ];
         for (change, what) in cases {
             let text = refused(|r| change(&mut r.sets[0].packages[0]));
