@@ -4,7 +4,7 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
-use super::{config::ConfigArgs, windows::WindowsArgs};
+use super::{channel::args::ChannelArgs, config::ConfigArgs, windows::WindowsArgs};
 use crate::config::duration;
 
 /// See and steer this machine's updates and reboots, and its fleet's reboot lock.
@@ -189,6 +189,8 @@ pub enum Command {
     /// Keep the configuration of a load balancer up to date with the nodes' keys in etcd, as confd does
     /// and by confd's files: nodes that leave service are left out of it. Runs until it is ended.
     Balancer(BalancerArgs),
+    /// Make release channels, publish them, and look at those of others.
+    Channel(ChannelArgs),
     /// Try a maintenance schedule: open now? until when? when next?
     Windows(WindowsArgs),
     /// Check or show the configuration.
@@ -345,6 +347,18 @@ pub struct BalancerArgs {
 }
 
 /// A duration as in configuration files.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
     duration::parse(text).map_err(|error| format!("{error}; {}", error.help()))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::Args;
+
+    #[test]
+    fn the_commands_do_not_contradict_each_other() {
+        Args::command().debug_assert();
+    }
 }

@@ -1,6 +1,7 @@
 //! `rebootctl`: local things through the agent's D-Bus; the lock also straight to etcd (`--endpoint`).
 
 pub mod args;
+pub mod channel;
 mod commands;
 pub mod config;
 pub mod error;

@@ -7,7 +7,7 @@ use lockkeeper::adapters::{
         Reason,
         client::Client,
         folder::Folder,
-        publisher::{Lifetimes, Publisher},
+        publisher::{Lifetimes, Publisher, Whose},
     },
     clock,
 };
@@ -389,6 +389,40 @@ async fn a_channel_is_made_once_and_with_a_quorum_that_exists() {
         let said = again(&new, roots).await;
         assert!(said.ends_with("that cannot be fulfilled"), "{said}");
     }
+}
+
+#[tokio::test]
+async fn keys_are_renewed_and_nodes_follow() {
+    let lab = Lab::with_roots(2, 2).await;
+    let now = clock::wall();
+    for (number, replace) in [
+        (2, vec![]),
+        (3, vec![Whose::Online]),
+        (4, vec![Whose::Release]),
+        (5, vec![Whose::Root]),
+        (6, vec![Whose::Root, Whose::Online, Whose::Release]),
+    ] {
+        let before = ["root-1", "release", "online"].map(|key| fs::read(lab.key(key)).unwrap());
+        assert_eq!(lab.publisher().renew_root(&replace, &[], now).await.unwrap(), number);
+        assert_eq!(lab.offers().await.unwrap(), ["1.0.0"]);
+        let after = ["root-1", "release", "online"].map(|key| fs::read(lab.key(key)).unwrap());
+        let whose = [Whose::Root, Whose::Release, Whose::Online];
+        for (at, whose) in whose.into_iter().enumerate() {
+            assert_eq!(before[at] != after[at], replace.contains(&whose), "{number} {whose:?}");
+        }
+    }
+    lab.publish("2.0.0").await;
+    assert_eq!(lab.offers().await.unwrap(), ["1.0.0", "2.0.0"]);
+    // Whoever begins with the first root comes to the last one.
+    let late = Client::new(&lab.dir.path().join("root.json"), &lab.dir.path().join("late"));
+    late.open(lab.remote()).await.unwrap();
+    // A key that lies elsewhere is named.
+    let away = lab.dir.path().join("away.pem");
+    fs::rename(lab.key("root-2"), &away).unwrap();
+    let said = lab.publisher().renew_root(&[], &[], now).await.unwrap_err().to_string();
+    assert_eq!(said, "1 root keys are here, 2 must sign: name the others' files");
+    lab.publisher().renew_root(&[], &[away], now).await.unwrap();
+    assert_eq!(lab.offers().await.unwrap(), ["1.0.0", "2.0.0"]);
 }
 
 /// What is said when a channel is to be made.

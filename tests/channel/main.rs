@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod attacks;
+mod cli;
 mod fetching;
 mod lab;
 mod server;

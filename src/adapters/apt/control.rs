@@ -33,6 +33,17 @@ pub fn stanzas(text: &str) -> impl Iterator<Item = &str> {
     text.split("\n\n").filter(|stanza| !stanza.trim().is_empty())
 }
 
+/// The stanza of this name, architecture and version, as an archive has it. What dpkg alone knows of has
+/// no digest. Where archives do not agree on what a version is, nobody knows which of them is meant.
+#[must_use]
+pub fn archived<'a>(identity_of: (&str, &str, &str), shown: &'a str) -> Option<&'a str> {
+    let digest = |stanza: &str| field(stanza, "SHA256").map(str::to_ascii_lowercase);
+    let mut found = stanzas(shown)
+        .filter(|stanza| identity(stanza) == Some(identity_of) && digest(stanza).is_some());
+    let stanza = found.next()?;
+    if found.any(|other| digest(other) != digest(stanza)) { None } else { Some(stanza) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,6 +26,7 @@ pub mod repair;
 pub mod repository;
 pub mod resolve;
 pub mod scripts;
+pub mod set;
 pub mod simulation;
 pub mod sources;
 pub mod space;

@@ -220,17 +220,9 @@ async fn from_archive(
     Ok(wanted.iter().filter_map(|wanted| archived(wanted, &shown)).collect())
 }
 
-/// What the archive says of a package. What dpkg alone knows of has no digest. Where archives do not
-/// agree on what this version is, nobody knows which of them is installed.
+/// What the archive says of a package.
 fn archived(wanted: &PackageChange, shown: &str) -> Option<PackageChange> {
-    let identity = (wanted.name.as_str(), wanted.arch.as_str(), wanted.to.as_str());
-    let digest = |stanza: &str| control::field(stanza, "SHA256").map(str::to_ascii_lowercase);
-    let mut stanzas = control::stanzas(shown)
-        .filter(|stanza| control::identity(stanza) == Some(identity) && digest(stanza).is_some());
-    let stanza = stanzas.next()?;
-    if stanzas.any(|other| digest(other) != digest(stanza)) {
-        return None;
-    }
+    let stanza = control::archived((&wanted.name, &wanted.arch, &wanted.to), shown)?;
     Some(PackageChange {
         sha256: control::field(stanza, "SHA256")?.to_ascii_lowercase(),
         size: control::field(stanza, "Size")?.parse().ok()?,

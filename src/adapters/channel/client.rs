@@ -19,9 +19,12 @@ use super::{
 };
 use crate::{
     adapters::state_file,
-    core::channel::{
-        listing::Listing,
-        release::{Release, plain},
+    core::{
+        channel::{
+            listing::Listing,
+            release::{Release, plain},
+        },
+        plan::hex,
     },
 };
 
@@ -42,6 +45,11 @@ const BASE: &str = "https://channel.invalid/";
 /// The file of a channel's listing.
 pub(super) fn listing_name(channel: &str) -> String {
     format!("channel-{channel}.json")
+}
+
+/// The channel whose listing is in this file.
+pub(super) fn channel_of(file: &str) -> Option<&str> {
+    file.strip_prefix("channel-")?.strip_suffix(".json")
 }
 
 /// The file of a release. All files of a channel lie side by side: with the digest before its name,
@@ -162,6 +170,36 @@ impl Channel {
         ];
         let first = all.iter().map(|at| at.as_second()).min().unwrap_or_default();
         jiff::Timestamp::from_second(first).unwrap_or(jiff::Timestamp::UNIX_EPOCH)
+    }
+
+    /// All files: the name, and what the file is called.
+    #[must_use]
+    pub fn files(&self) -> Vec<(String, String)> {
+        let targets = &self.repository.targets().signed.targets;
+        let called = targets.iter().map(|(name, target)| {
+            let digest = hex(&target.hashes.sha256);
+            (name.raw().to_owned(), format!("{digest}.{}", name.resolved()))
+        });
+        called.filter(|(_, file)| plain(file)).collect()
+    }
+
+    /// How large a file is; `None` when the channel does not have it.
+    #[must_use]
+    pub fn size(&self, name: &str) -> Option<u64> {
+        let name = TargetName::new(name).ok()?;
+        self.repository.targets().signed.targets.get(&name).map(|target| target.length)
+    }
+
+    /// The names of the channels.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .files()
+            .iter()
+            .filter_map(|(name, _)| Some(channel_of(name)?.to_owned()))
+            .collect();
+        names.sort();
+        names
     }
 
     async fn document(&self, what: &str, name: &str) -> Result<Vec<u8>, ChannelError> {

@@ -9,7 +9,9 @@ pub mod client;
 mod error;
 pub mod folder;
 pub mod keys;
+pub mod mirror;
 pub mod publisher;
+mod recorder;
 pub mod remote;
 mod store;
 

@@ -1,11 +1,11 @@
 //! Packages, whatever manages them: what an update needs of a package manager, and what it leaves on
 //! our own disk. There are two: [`apt`](super::apt) and [`dnf`](super::dnf).
 
-use std::{collections::BTreeMap, fmt, fs, future::ready, time::Duration};
+use std::{collections::BTreeMap, fmt, fs, future::ready, path::Path, time::Duration};
 
 use futures_util::future::BoxFuture;
 
-use super::{apt::Apt, dnf::Dnf};
+use super::{apt::Apt, command::Command, dnf::Dnf};
 use crate::{
     config::settings::{NewDependencies, Packages, Removals, Snapshot},
     core::{
@@ -61,6 +61,13 @@ impl Wish {
         rules.canary.clone_from(&self.canary);
         Ok(rules)
     }
+}
+
+/// This machine's distribution and architecture, as a release names them.
+pub async fn this_system() -> Result<(Distribution, String), PackageError> {
+    let arch = Command::new("dpkg").arg("--print-architecture").output().await?;
+    let layout = Layout::system(Path::new("/nonexistent"));
+    Ok((distribution(&layout), arch.trim().to_owned()))
 }
 
 /// What runs there, by the places of os-release(5).

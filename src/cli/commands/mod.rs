@@ -19,7 +19,7 @@ use crate::adapters::clock;
 
 use super::{
     args::{Args, Command},
-    config,
+    channel, config,
     error::CliError,
     windows,
 };
@@ -53,6 +53,7 @@ pub async fn run(args: Args) -> Result<u8, CliError> {
         Command::Doctor { json, config_root, apt_config, target } => {
             doctor::doctor(json, &target, &config_root, apt_config.as_deref()).await
         }
+        Command::Channel(args) => channel::run(args).await,
         Command::Balancer(args) => balancer::run(&args).await,
         Command::Migrate { from } => migrate::run(&from).await,
         Command::Windows(args) => {

@@ -11,6 +11,7 @@
 
 pub mod choose;
 mod document;
+pub mod edit;
 pub mod listing;
 pub mod release;
 pub mod rollout;

@@ -11,6 +11,8 @@
 //! Files are added, and the timestamp is replaced last, so that somebody who reads meanwhile sees the
 //! old channel or the new one.
 
+mod root;
+
 use std::{
     collections::BTreeMap,
     fs, io,
@@ -30,8 +32,11 @@ use tough::{
     schema::{KeyHolder, Role, Root, Signed, Snapshot, Targets, Timestamp as Freshness},
 };
 
+use root::Keys;
+pub use root::Whose;
+
 use super::{
-    client::{listing_name, release_name},
+    client::{channel_of, listing_name, release_name},
     keys::{KeyError, KeyFile},
 };
 use crate::{
@@ -152,7 +157,7 @@ impl Publisher {
             .collect::<std::result::Result<Vec<_>, _>>()?;
         KeyFile::create(&keys.release())?;
         KeyFile::create(&keys.online())?;
-        let root = new_root(&root_keys, threshold, &keys, now + lifetimes.root)?;
+        let root = root::first(&root_keys, threshold, &keys, now + lifetimes.root)?;
         let holder = KeyHolder::Root(root.clone());
         let signed = sign("root", root, &holder, &root_keys).await?;
         write(&metadata(folder, "1.root.json"), signed.buffer())?;
@@ -178,6 +183,7 @@ impl Publisher {
     pub fn open(folder: &Path, lifetimes: Lifetimes) -> Result<Self> {
         let number = newest_root(folder)?;
         let root: Signed<Root> = read(&metadata(folder, &format!("{number}.root.json")))?;
+        Keys::of(folder).adopt(&root.signed)?;
         let freshness: Signed<Freshness> = read(&metadata(folder, "timestamp.json"))?;
         let snapshot = version_in(&freshness, "snapshot.json")?;
         let snapshots: Signed<Snapshot> =
@@ -233,9 +239,8 @@ impl Publisher {
     /// The names of all channels.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        let name =
-            |file: &String| Some(file.strip_prefix("channel-")?.strip_suffix(".json")?.to_owned());
-        let mut names: Vec<String> = self.targets.keys().filter_map(name).collect();
+        let mut names: Vec<String> =
+            self.targets.keys().filter_map(|file| Some(channel_of(file)?.to_owned())).collect();
         names.sort();
         names
     }
@@ -363,55 +368,6 @@ impl Publisher {
 /// The version of TUF's specification that `tough` speaks.
 const SPEC: &str = "1.0.0";
 
-/// Where the keys of a folder are.
-struct Keys(PathBuf);
-
-impl Keys {
-    fn of(folder: &Path) -> Self {
-        Self(folder.join("keys"))
-    }
-
-    fn root(&self, number: usize) -> PathBuf {
-        self.0.join(format!("root-{number}.pem"))
-    }
-
-    fn release(&self) -> PathBuf {
-        self.0.join("release.pem")
-    }
-
-    fn online(&self) -> PathBuf {
-        self.0.join("online.pem")
-    }
-}
-
-fn new_root(roots: &[KeyFile], threshold: u64, keys: &Keys, expires: Timestamp) -> Result<Root> {
-    let mut known = Map::new();
-    let mut ids = |files: &[KeyFile]| -> Result<Vec<String>> {
-        let id = |file: &KeyFile| -> Result<String> {
-            let public = file.public()?;
-            let wrong = |said: String| PublishError::Sign { what: "root", said };
-            let id = public.key_id().map_err(|error| wrong(chain(&error)))?;
-            let id = hex(&id);
-            let public = serde_json::to_value(public).map_err(|error| wrong(chain(&error)))?;
-            known.insert(id.clone(), public);
-            Ok(id)
-        };
-        files.iter().map(id).collect()
-    };
-    let root = ids(roots)?;
-    let release = ids(&[KeyFile::at(&keys.release())])?;
-    let online = ids(&[KeyFile::at(&keys.online())])?;
-    let one = |ids: &Vec<String>| json!({ "keyids": ids, "threshold": 1 });
-    role(json!({
-        "_type": "root", "spec_version": SPEC, "version": 1, "expires": stamp(expires),
-        "consistent_snapshot": true, "keys": known,
-        "roles": {
-            "root": { "keyids": root, "threshold": threshold },
-            "targets": one(&release), "snapshot": one(&online), "timestamp": one(&online),
-        },
-    }))
-}
-
 async fn sign<T: Role + Serialize>(
     what: &'static str,
     role: T,
@@ -468,10 +424,13 @@ fn version_in<T: Serialize>(document: &Signed<T>, name: &str) -> Result<u64> {
 /// The highest number that a root has here.
 fn newest_root(folder: &Path) -> Result<u64> {
     let path = folder.join("public/metadata");
-    let entries = fs::read_dir(&path).map_err(|source| PublishError::File { path, source })?;
+    let entries = match fs::read_dir(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        entries => Some(entries.map_err(|source| PublishError::File { path, source })?),
+    };
     let number =
         |name: std::ffi::OsString| name.to_str()?.strip_suffix(".root.json")?.parse::<u64>().ok();
-    let numbers = entries.filter_map(|entry| number(entry.ok()?.file_name()));
+    let numbers = entries.into_iter().flatten().filter_map(|entry| number(entry.ok()?.file_name()));
     numbers.max().ok_or_else(|| {
         PublishError::Refused(format!(
             "{} has no channel: rebootctl channel init",
