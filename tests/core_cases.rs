@@ -16,7 +16,7 @@ use lockkeeper::core::{
     effect::EffectId,
     event::{Ask, Event, Outcome},
     explain::explain,
-    gate,
+    fast, gate,
     health::Evidence,
     invariants::attempts_are_bounded,
     policy::Policy,
@@ -113,6 +113,20 @@ fn a_reboot_an_admin_asked_for_is_made_once() {
     let step = resume(asked_reboot(1), &boot(2), &policy("web-1"), now(NIGHT, 1000));
     assert_eq!(step.state.phase.word(), "restoring");
     assert_eq!(step.state.request, None);
+}
+
+#[test]
+fn a_soft_reboot_ends_the_wait_and_is_no_answer_to_an_admin() {
+    let softly = fast::boot(&boot(1).0, 1);
+    let step = resume(asked_reboot(1), &softly, &policy("web-1"), now(NIGHT, 1000));
+    assert_eq!(step.state.phase.word(), "restoring");
+    assert!(step.state.request.is_some(), "the reboot that was asked for is a full one");
+    assert_eq!(step.state.rebooted_for, [""; 0], "what it has not answered asks again");
+    // Power was lost in it, or after it: the kernel's id is another one.
+    let step = resume(step.state, &boot(2), &policy("web-1"), now(NIGHT, 2000));
+    assert_eq!((step.state.phase.word(), step.state.request), ("restoring", None));
+    let step = resume(asked_reboot(1), &boot(1), &policy("web-1"), now(NIGHT, 1000));
+    assert_eq!(step.state.phase.word(), "rebooting");
 }
 
 #[test]

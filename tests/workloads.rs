@@ -100,7 +100,7 @@ async fn another_users_call_is_denied_whatever_it_asks_for() {
     denied(reply(executor.restore(1).await));
     denied(reply(executor.verify("", false).await));
     denied(reply(executor.confirm("").await));
-    denied(reply(executor.reboot("x").await));
+    denied(reply(executor.reboot("x", false).await));
 }
 
 #[tokio::test]
@@ -123,7 +123,7 @@ async fn arguments_that_are_no_identifiers_are_refused_before_anything_is_done()
     invalid(reply(executor.restart_stale("x").await), "\"x\"");
     invalid(reply(executor.verify("x", false).await), "\"x\"");
     invalid(reply(executor.confirm("x").await), "\"x\"");
-    invalid(reply(executor.reboot("now").await), "\"now\" is not a boot id");
+    invalid(reply(executor.reboot("now", false).await), "\"now\" is not a boot id");
     invalid(reply(executor.restore(1_000_000).await), "1000000 s");
     assert!(asked.lock().unwrap().is_empty());
 }
@@ -167,10 +167,11 @@ async fn it_stays_as_long_as_a_call_is_in_progress() {
     // The call takes longer than the service would stay idle.
     let login = Login { delay: Duration::from_millis(1500), ..Login::new(Answer::Yes) };
     let _login = login.serve(bus.connect().await).await;
+    let _manager = fakes::Systemd::default().serve(bus.connect().await).await;
     let client = bus.connect().await;
     let executor = ExecutorProxy::new(&client).await.unwrap();
     let served = serve(&bus, vec![own_user()], Duration::from_millis(700)).await;
-    let answer = executor.reboot(&boot::boot_id().unwrap()).await.unwrap();
+    let answer = executor.reboot(&boot::boot_id().unwrap(), false).await.unwrap();
     assert_eq!(serde_json::from_str::<RebootReport>(&answer).unwrap(), RebootReport::Accepted);
     timeout(DEADLINE, served.task).await.expect("it leaves").unwrap().unwrap();
 }
@@ -190,7 +191,7 @@ async fn the_call_that_activates_the_program_is_answered() {
     let bus = Bus::start_with(Some((EXECUTOR_NAME, program)));
     let client = bus.connect().await;
     let executor = ExecutorProxy::new(&client).await.unwrap();
-    let call = timeout(DEADLINE, executor.reboot("now")).await.expect("an answer");
+    let call = timeout(DEADLINE, executor.reboot("now", false)).await.expect("an answer");
     let (name, _) = reply(call);
     let expected = if own_user() == 0 { "InvalidArgument" } else { "AccessDenied" };
     assert_eq!(name, format!("org.lockkeeper1.Error.{expected}"));
@@ -212,6 +213,57 @@ async fn the_call_that_activates_the_program_is_answered() {
     ] {
         assert!(text.contains(&format!("<method name=\"{verb}\">")), "{verb}: {text}");
     }
+}
+
+#[tokio::test]
+async fn a_reboot_is_of_the_boot_it_was_asked_in_soft_reboots_counted() {
+    let bus = Bus::start();
+    let login = Login::new(Answer::Yes);
+    let asked = login.asked.clone();
+    let _login = login.serve(bus.connect().await).await;
+    let mut manager = fakes::Systemd::default();
+    manager.soft_reboots = Some(2);
+    let _manager = manager.serve(bus.connect().await).await;
+    let _served = serve(&bus, vec![own_user()], NEVER_IDLE).await;
+    let executor = ExecutorProxy::new(&bus.connect().await).await.unwrap();
+    let kernel = boot::boot_id().unwrap();
+    for (boot, report) in [
+        (kernel.clone(), RebootReport::AlreadyHappened),
+        (format!("{kernel}+1"), RebootReport::AlreadyHappened),
+        (format!("{kernel}+2"), RebootReport::Accepted),
+    ] {
+        let answer = executor.reboot(&boot, false).await.unwrap();
+        assert_eq!(serde_json::from_str::<RebootReport>(&answer).unwrap(), report, "{boot}");
+    }
+    // Soft-reboots are off unless they are asked for.
+    assert_eq!(*asked.lock().unwrap(), ["RebootWithFlags 1"]);
+}
+
+#[tokio::test]
+async fn a_systemd_that_counts_no_soft_reboots_has_the_kernels_boots_alone() {
+    let bus = Bus::start();
+    let systemd = Systemd::new(bus.connect().await);
+    assert!(systemd.this_boot().await.is_err());
+    let _manager = fakes::Systemd::default().serve(bus.connect().await).await;
+    assert_eq!(systemd.soft_reboots().await.unwrap(), None);
+    assert_eq!(systemd.this_boot().await.unwrap().0, boot::boot_id().unwrap());
+}
+
+#[tokio::test]
+async fn a_soft_reboot_respects_inhibitors_and_never_becomes_another_request() {
+    let bus = Bus::start();
+    let login = Login::new(Answer::InvalidFlags);
+    let asked = login.asked.clone();
+    let (systemd, _served) = logind(&bus, login).await;
+    assert!(systemd.soft_reboot().await.is_err());
+    assert_eq!(*asked.lock().unwrap(), ["RebootWithFlags 5"]);
+    let bus = Bus::start();
+    let inhibitors = vec![inhibitor("shutdown", "block")];
+    let login = Login { inhibitors, ..Login::new(Answer::Yes) };
+    let asked = login.asked.clone();
+    let (systemd, _served) = logind(&bus, login).await;
+    assert!(matches!(systemd.soft_reboot().await.unwrap(), Rebooting::Refused(_)));
+    assert!(asked.lock().unwrap().is_empty());
 }
 
 /// A fake logind, and us as its client.

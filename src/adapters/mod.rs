@@ -3,6 +3,7 @@
 pub mod alerts;
 pub mod apt;
 pub mod as_user;
+pub mod boot_files;
 pub mod boot_loader;
 pub mod channel;
 pub mod clock;

@@ -1,6 +1,6 @@
 //! Settings that are one word of a few.
 
-use crate::core::stale::Mode;
+use crate::core::{fast::Fast, stale::Mode};
 
 /// A setting that is one word of a few.
 pub(super) trait Choice: Copy + 'static {
@@ -155,6 +155,15 @@ choices! {
         Report = "report",
         /// It is stopped again.
         Stop = "stop",
+    }
+}
+
+impl Choice for Fast {
+    const WHAT: &'static str = "short way to reboot";
+    const EVERY: &'static [Self] = &Self::ALL;
+
+    fn word(self) -> &'static str {
+        self.name()
     }
 }
 

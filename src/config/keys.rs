@@ -19,7 +19,7 @@ use super::{
     value::{self, between, texts},
 };
 use crate::core::choice::Origins;
-use crate::core::stale::Mode;
+use crate::core::{fast::Fast, stale::Mode};
 
 const fn secs(count: u64) -> Duration {
     Duration::from_secs(count)
@@ -135,6 +135,7 @@ keys! {
     "hooks.timeout", hooks_timeout: Duration = secs(5 * 60), between(secs(1), DAY);
     "hooks.timeouts", hooks_timeouts: Vec<String> = Vec::new(), texts(value::hook_timeout);
     "hooks.advisory", hooks_advisory: Vec<String> = Vec::new(), texts(value::hook);
+    "reboot.fast", reboot_fast: Fast = Fast::Never, value::choice;
     "reboot.timeout", reboot_timeout: Duration = secs(10 * 60), between(secs(10), DAY);
     "verify.grace", verify_grace: Duration = secs(60), between(Duration::ZERO, HOUR);
     "verify.settle", verify_settle: Duration = secs(30), between(Duration::ZERO, HOUR);

@@ -13,8 +13,8 @@ use crate::core::choice::Origins;
 use crate::core::plan::hex;
 use crate::core::record::{ignored, matches};
 use crate::core::slots::MEMBERS_GROUP;
-use crate::core::stale::Mode;
 use crate::core::window::Schedule;
+use crate::core::{fast::Fast, stale::Mode};
 
 /// Everything configurable, validated.
 #[derive(Clone, Debug, PartialEq)]
@@ -211,6 +211,8 @@ impl Hooks {
 /// `[reboot]`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reboot {
+    /// `fast`: which short ways may be taken where they are enough (default `never`).
+    pub fast: Fast,
     /// `timeout`: a requested reboot that has not happened after this long is requested again
     /// (default 10m).
     pub timeout: Duration,

@@ -267,7 +267,7 @@ impl Merged {
                 timeouts: self.hooks_timeouts.value.iter().filter_map(|t| limit_of(t)).collect(),
                 advisory: self.hooks_advisory.value,
             },
-            reboot: Reboot { timeout: self.reboot_timeout.value },
+            reboot: Reboot { fast: self.reboot_fast.value, timeout: self.reboot_timeout.value },
             verify: Verify {
                 grace: self.verify_grace.value,
                 settle: self.verify_settle.value,

@@ -17,6 +17,7 @@ pub mod doctor;
 pub mod effect;
 pub mod event;
 pub mod explain;
+pub mod fast;
 pub mod gate;
 pub mod health;
 pub mod history;

@@ -12,6 +12,7 @@ use super::{
 #[must_use]
 pub fn resume(mut state: State, boot: &BootId, policy: &Policy, now: Now) -> Step {
     let rebooted = state.boot_id != *boot;
+    let soft = rebooted && state.boot_id.same_kernel(boot);
     if rebooted {
         // The old monotonic clock is gone, and so is what it timed.
         state.hold_off = None;
@@ -45,7 +46,8 @@ pub fn resume(mut state: State, boot: &BootId, policy: &Policy, now: Now) -> Ste
             Phase::Applying { job, orders: 0 }
         }
         Phase::Rebooting { job, boot: old, reasons, .. } if old != *boot => {
-            state.rebooted_for = reasons;
+            // What a soft-reboot has not answered asks again, and gets a full one.
+            state.rebooted_for = if old.same_kernel(boot) { Vec::new() } else { reasons };
             Phase::Restoring { job }
         }
         same @ Phase::Rebooting { .. } => same,
@@ -70,7 +72,7 @@ pub fn resume(mut state: State, boot: &BootId, policy: &Policy, now: Now) -> Ste
         }
         same @ Phase::Restoring { .. } => same,
     };
-    if rebooted {
+    if rebooted && !soft {
         fulfil(&mut state);
     }
     if rebooted || state.phase != before {
@@ -84,7 +86,7 @@ pub fn resume(mut state: State, boot: &BootId, policy: &Policy, now: Now) -> Ste
     machine.into_step()
 }
 
-/// The reboot that an admin asked for has been made.
+/// The reboot that an admin asked for has been made. A soft-reboot is none.
 fn fulfil(state: &mut State) {
     match &mut state.phase {
         Phase::Restoring { job } if job.always_reboot => state.request = None,

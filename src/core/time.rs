@@ -38,10 +38,23 @@ pub struct Now {
     pub mono: Mono,
 }
 
-/// The kernel's boot id (`/proc/sys/kernel/random/boot_id`): another value is the only proof of a reboot.
+/// The kernel's boot id (`/proc/sys/kernel/random/boot_id`), and where soft-reboots have followed,
+/// `+` and how many: another value is the only proof of a reboot.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BootId(pub String);
+
+impl BootId {
+    /// Whether nothing but soft-reboots lies between the two.
+    #[must_use]
+    pub fn same_kernel(&self, other: &Self) -> bool {
+        self.kernel() == other.kernel()
+    }
+
+    fn kernel(&self) -> &str {
+        self.0.split_once('+').map_or(&self.0, |(kernel, _)| kernel)
+    }
+}
 
 /// Delay before try number `tries` + 1 of something that failed: 1, 2, 4 … 60 seconds.
 #[must_use]

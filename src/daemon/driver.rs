@@ -23,7 +23,7 @@ use crate::{
         node::{self, NodeError},
         slots::SlotStore,
         state_file::{self, StateFileError},
-        systemd::boot::{self, BootIdError},
+        systemd::{Systemd, boot::BootError},
     },
     config::{
         self,
@@ -41,7 +41,7 @@ use crate::{
         stale::Report,
         state::{Phase, SCHEMA, State, Task},
         step::{Step, next_wakeup, step},
-        time::{BootId, Mono, Now},
+        time::{Mono, Now},
     },
     dbus,
     observe::logging::chain,
@@ -73,7 +73,7 @@ pub enum AgentError {
     Node(#[from] NodeError),
     /// The boot id cannot be read.
     #[error("the boot id cannot be read")]
-    Boot(#[from] BootIdError),
+    Boot(#[from] BootError),
     /// The system bus cannot be used.
     #[error("the system bus cannot be used")]
     Bus(#[from] zbus::Error),
@@ -132,7 +132,8 @@ impl Agent {
     pub async fn start(paths: Paths) -> Result<Self, AgentError> {
         let loaded = config::load(&paths.config_root).map_err(AgentError::Config)?.settings;
         let (node, name) = (node::id()?, node::name()?);
-        let boot = BootId(boot::boot_id()?);
+        let bus = zbus::Connection::system().await?;
+        let boot = Systemd::new(bus.clone()).this_boot().await?;
         let now = now();
         let state = match state_file::read::<State>(&state_path(&paths), SCHEMA)? {
             Some(state) => state,
@@ -144,7 +145,6 @@ impl Agent {
         policy.act &= pending.is_none();
         let store = Arc::new(connect::store(&settings, &paths.state_dir));
         let (sender, inputs) = mpsc::unbounded_channel();
-        let bus = zbus::Connection::system().await?;
         let publisher = Publisher::start(node.clone());
         let runner = Runner::new(
             bus.clone(),

@@ -249,6 +249,7 @@ pub trait Executor {
     fn verify(&self, plan: &str, or_undone: bool) -> zbus::Result<String>;
     /// The node is good on `plan` (may be empty): forget the stage and the record.
     fn confirm(&self, plan: &str) -> zbus::Result<()>;
-    /// Reboots through logind, if `boot_id` is still the running boot: a [`RebootReport`].
-    fn reboot(&self, boot_id: &str) -> zbus::Result<String>;
+    /// Reboots through logind, if `boot_id` is still the running boot: a [`RebootReport`]. `by_hand`:
+    /// somebody asks for it, so it is a full one whatever is allowed.
+    fn reboot(&self, boot_id: &str, by_hand: bool) -> zbus::Result<String>;
 }

@@ -23,7 +23,6 @@ use crate::{
         },
         state_file::{self, StateFileError},
         systemd::{
-            boot,
             login::Rebooting,
             transient::{self, TransientError, UnitState},
             update_link::{self, Whose},
@@ -115,7 +114,7 @@ pub async fn reboot(
     run: &Run<'_>,
     boot_id: &str,
 ) -> Result<RebootReport, AtBootError> {
-    if boot::boot_id().map_err(WorkloadError::from)? != boot_id {
+    if context.systemd.this_boot().await.map_err(WorkloadError::from)?.0 != boot_id {
         return Ok(RebootReport::AlreadyHappened);
     }
     if let Some(reason) = unready(run.layout, run.id).await {

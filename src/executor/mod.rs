@@ -12,7 +12,10 @@ use crate::{
         packages::{Layout, PackageError},
         stale::LookError,
         state_file::StateFileError,
-        systemd::{Systemd, SystemdError, boot::BootIdError},
+        systemd::{
+            Systemd, SystemdError,
+            boot::{BootError, BootIdError},
+        },
     },
     config::{
         self,
@@ -36,6 +39,7 @@ pub mod record;
 pub mod restore;
 pub mod run;
 pub mod service;
+pub mod soft;
 pub mod stage;
 pub mod stale;
 pub mod undo;
@@ -76,6 +80,8 @@ pub struct Context {
     pub hooks: PathBuf,
     /// The file that names what was restarted for the update.
     pub restarted: PathBuf,
+    /// The file of the last soft-reboot that was asked for.
+    pub soft_reboot: PathBuf,
     /// What [`verify`] saw last, as long as this process lives.
     seen: Mutex<Option<Restarts>>,
     /// Held while the admin's checks run: what was reported of those that do not count.
@@ -99,6 +105,7 @@ impl Context {
             services: Settings::default().services,
             hooks: state.join("hooks.json"),
             restarted: state.join("restarted.json"),
+            soft_reboot: state.join("soft-reboot.json"),
             seen: Mutex::default(),
             checking: tokio::sync::Mutex::default(),
             asking: tokio::sync::Mutex::default(),
@@ -159,6 +166,9 @@ pub enum WorkloadError {
     /// The boot id.
     #[error(transparent)]
     BootId(#[from] BootIdError),
+    /// The boot we are in.
+    #[error(transparent)]
+    Boot(#[from] BootError),
     /// systemd or logind.
     #[error(transparent)]
     Systemd(#[from] SystemdError),

@@ -2,19 +2,25 @@
 
 use tracing::{info, warn};
 
-use super::{Context, WorkloadError};
+use super::{Context, WorkloadError, soft};
 use crate::{
-    adapters::systemd::{boot, login::Rebooting},
+    adapters::systemd::{SystemdError, login::Rebooting},
+    core::fast::Way,
     dbus::executor::RebootReport,
+    observe::logging::chain,
 };
 
 /// Asks logind to reboot, if `boot_id` is still the running boot: a request that was delayed, or
-/// given twice, never reboots the next boot.
-pub async fn reboot(context: &Context, boot_id: &str) -> Result<RebootReport, WorkloadError> {
-    if boot::boot_id()? != boot_id {
+/// given twice, never reboots the next boot. Softly where that is allowed and enough; `by_hand`: never.
+pub async fn reboot(
+    context: &Context,
+    boot_id: &str,
+    by_hand: bool,
+) -> Result<RebootReport, WorkloadError> {
+    if context.systemd.this_boot().await?.0 != boot_id {
         return Ok(RebootReport::AlreadyHappened);
     }
-    Ok(match context.systemd.reboot().await? {
+    Ok(match leave(context, by_hand).await? {
         Rebooting::Accepted => {
             info!("logind accepted the reboot");
             RebootReport::Accepted
@@ -24,4 +30,32 @@ pub async fn reboot(context: &Context, boot_id: &str) -> Result<RebootReport, Wo
             RebootReport::Refused { reason }
         }
     })
+}
+
+async fn leave(context: &Context, by_hand: bool) -> Result<Rebooting, WorkloadError> {
+    match soft::way(context, by_hand).await {
+        Some(way @ Way::Full { .. }) => info!("{}", way.verdict().text),
+        Some(Way::Soft) => match softly(context).await {
+            Ok(answer) => return Ok(answer),
+            // Where it is under way all the same, logind says so to the next request.
+            Err(error) => warn!("no soft-reboot, so a full one: {}", chain(&error)),
+        },
+        None => {}
+    }
+    Ok(full(context).await?)
+}
+
+async fn full(context: &Context) -> Result<Rebooting, SystemdError> {
+    context.systemd.reboot().await
+}
+
+/// That it was asked for is durable before it is.
+async fn softly(context: &Context) -> Result<Rebooting, WorkloadError> {
+    let before = soft::note(context).await?;
+    info!("asking for a soft-reboot");
+    let answer = context.systemd.soft_reboot().await?;
+    if matches!(answer, Rebooting::Refused(_)) {
+        soft::take_back(context, before.as_ref())?;
+    }
+    Ok(answer)
 }

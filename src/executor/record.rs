@@ -4,7 +4,7 @@ use tracing::{info, warn};
 
 use super::{Context, WorkloadError, checks, stale, users};
 use crate::{
-    adapters::{clock, containers, state_file, systemd::boot},
+    adapters::{clock, containers, state_file},
     core::{
         check,
         record::{Record, SCHEMA},
@@ -45,7 +45,8 @@ pub(super) async fn observe(context: &Context) -> Result<Record, WorkloadError> 
     // Units first: looking at Podman's containers starts its socket.
     let units = context.systemd.workloads().await?;
     let (containers, stopped) = containers::all(&context.systemd).await?;
-    let record = Record::of(boot::boot_id()?, clock::wall(), &units, &containers);
+    let record =
+        Record::of(context.systemd.this_boot().await?.0, clock::wall(), &units, &containers);
     Ok(record.with_stopped(stopped))
 }
 

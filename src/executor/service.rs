@@ -14,7 +14,7 @@ use super::{
     Context, Rules, announce, apply, at_boot, check, confirm, describe, evidence, hooks, outlook,
     reboot, record, restore,
     run::{self, Run},
-    stage, stale, undo, verify,
+    soft, stage, stale, undo, verify,
 };
 use crate::{
     adapters::{
@@ -22,7 +22,7 @@ use crate::{
         packages::{PackageError, plans::Way, progress, snapshot},
         systemd::boot,
     },
-    core::{canary::Ripe, health::HealthReport, hook::Point, plan::PlanId},
+    core::{canary::Ripe, health::HealthReport, hook::Point, plan::PlanId, stale::Report},
     dbus::{
         EXECUTOR_NAME, EXECUTOR_PATH,
         error::Error,
@@ -245,8 +245,9 @@ impl Executor {
         let report = check::check(&self.context.layout, &self.rules()?, verified).await;
         let mut report = packages(report)?;
         let stale = stale::report(&self.context).await;
-        report.reboot = evidence::combine([report.reboot, stale::evidence(&stale)]);
-        report.stale = stale.ok();
+        let way = soft::outlook(&self.context, &report.reboot, &stale).await;
+        report.reboot = done(soft::evidence(&self.context, report.reboot, &stale).await)?;
+        report.stale = stale.ok().map(|stale| Report { way, ..stale });
         json(&report)
     }
 
@@ -367,7 +368,7 @@ impl Executor {
         let _call = self.admit(bus, &header).await?;
         let stale = stale::report(&self.context).await;
         let rest = evidence::reboot_evidence(&self.context.layout).await;
-        json(&evidence::combine([rest, stale::evidence(&stale)]))
+        json(&done(soft::evidence(&self.context, rest, &stale).await)?)
     }
 
     async fn announce(
@@ -479,12 +480,13 @@ impl Executor {
     async fn reboot(
         &self,
         boot_id: &str,
+        by_hand: bool,
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<String, Error> {
         let _call = self.admit(bus, &header).await?;
         let boot_id = valid_boot_id(boot_id)?;
         let _turn = self.workloads.lock().await;
-        json(&done(reboot::reboot(&self.context, boot_id).await)?)
+        json(&done(reboot::reboot(&self.context, boot_id, by_hand).await)?)
     }
 }

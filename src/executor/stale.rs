@@ -9,7 +9,7 @@ use crate::{
     adapters::{
         packages::plans::{self, Way},
         stale::{self, restarted},
-        systemd::{boot, jobs::Started},
+        systemd::jobs::Started,
     },
     core::{
         health::Evidence,
@@ -63,8 +63,8 @@ pub fn evidence(report: &Result<Report, WorkloadError>) -> Evidence {
 /// since, nothing is done. Answers with what is left.
 pub async fn restart(context: &Context, plan: &PlanId) -> Result<Report, WorkloadError> {
     let record = record::load(context)?;
-    let same_boot =
-        record.is_some_and(|record| boot::boot_id().is_ok_and(|id| id == record.boot_id));
+    let boot = context.systemd.this_boot().await?;
+    let same_boot = record.is_some_and(|record| record.boot_id == boot.0);
     let begun = plans::attempts(&context.layout, plan, Way::There)? > 0;
     let (report, facts) = look(context).await?;
     if !(same_boot && begun) {

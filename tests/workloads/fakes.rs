@@ -24,6 +24,8 @@ pub struct Systemd {
     jobs: u32,
     /// Names that `ResetFailedUnit` was called with.
     pub reset: Arc<Mutex<Vec<String>>>,
+    /// How often userspace has started anew; `None`: a systemd that does not say.
+    pub soft_reboots: Option<u32>,
 }
 
 impl Systemd {
@@ -81,6 +83,11 @@ impl Systemd {
             Self::job_removed(&emitter, self.jobs, job(self.jobs), name, result).await?;
         }
         Ok(job(self.jobs))
+    }
+
+    #[zbus(property)]
+    fn soft_reboots_count(&self) -> fdo::Result<u32> {
+        self.soft_reboots.ok_or_else(|| fdo::Error::UnknownProperty("before 256".to_owned()))
     }
 
     #[zbus(signal)]

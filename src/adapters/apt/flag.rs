@@ -1,9 +1,9 @@
 //! Debian's flag file: has a package asked for a reboot?
 
-use std::{collections::BTreeSet, fs, io, path::Path};
+use std::{collections::BTreeSet, fs, io, os::unix::fs::MetadataExt, path::Path};
 
 use super::Layout;
-use crate::core::health::Evidence;
+use crate::core::{fast, health::Evidence};
 
 /// `/run/reboot-required`, and who asks in it.
 #[must_use]
@@ -26,6 +26,21 @@ fn flag(run: &Path) -> Evidence {
     Evidence::Yes { reasons: requested(&packages) }
 }
 
+/// The flag as it lies there: what is written later, even with the same words, is another one. `None`
+/// where there is none, or where it cannot be read.
+#[must_use]
+pub fn fingerprint(layout: &Layout) -> Option<String> {
+    fingerprint_in(&layout.at("run"))
+}
+
+fn fingerprint_in(run: &Path) -> Option<String> {
+    let (flag, packages) = (run.join("reboot-required"), run.join("reboot-required.pkgs"));
+    let (of_flag, of_packages) = (fs::metadata(flag).ok()?, fs::metadata(&packages).ok()?);
+    let changed = |m: &fs::Metadata| format!("{}.{:09}", m.ctime(), m.ctime_nsec());
+    let text = fs::read_to_string(packages).ok()?;
+    Some(format!("{} {}\n{text}", changed(&of_flag), changed(&of_packages)))
+}
+
 fn unknown(path: &Path, error: &io::Error) -> Evidence {
     Evidence::Unknown { why: format!("cannot read {}: {error}", path.display()) }
 }
@@ -36,7 +51,7 @@ fn requested(packages: &str) -> Vec<String> {
     if names.is_empty() {
         return vec!["/run/reboot-required is there".to_owned()];
     }
-    names.into_iter().map(|name| format!("{name} asks for a reboot")).collect()
+    names.into_iter().map(fast::package_asks).collect()
 }
 
 #[cfg(test)]
@@ -57,6 +72,20 @@ mod tests {
         fs::write(dir.path().join("reboot-required.pkgs"), packages).unwrap();
         let expected = ["dbus asks for a reboot", "linux-image-6.1.0-56-amd64 asks for a reboot"];
         assert_eq!(flag(dir.path()), yes(&expected));
+    }
+
+    #[test]
+    fn a_flag_that_is_written_again_is_another_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        assert_eq!(fingerprint_in(dir.path()), None);
+        write("reboot-required", "");
+        assert_eq!(fingerprint_in(dir.path()), None);
+        write("reboot-required.pkgs", "dbus\n");
+        let first = fingerprint_in(dir.path());
+        assert!(first.is_some() && first == fingerprint_in(dir.path()));
+        write("reboot-required.pkgs", "dbus\ndbus\n");
+        assert_ne!(fingerprint_in(dir.path()), first);
     }
 
     #[test]

@@ -11,6 +11,8 @@ use crate::{core::health::Evidence, observe::logging::chain};
 
 /// `SD_LOGIND_ROOT_CHECK_INHIBITORS`: also for root, a block inhibitor means no.
 const CHECK_INHIBITORS: u64 = 1;
+/// `SD_LOGIND_SOFT_REBOOT` (systemd 254 and later).
+const SOFT_REBOOT: u64 = 4;
 
 /// logind's answer to a request to reboot.
 #[derive(Debug)]
@@ -45,6 +47,15 @@ impl Systemd {
     /// Asks logind for a reboot. systemd before 257 lets root override every inhibitor, so they are
     /// looked up first, and logind is told to look again.
     pub async fn reboot(&self) -> Result<Rebooting, SystemdError> {
+        self.leave(false).await
+    }
+
+    /// The same for a soft-reboot, where [`Systemd::soft_reboots`] says that there is such a thing.
+    pub async fn soft_reboot(&self) -> Result<Rebooting, SystemdError> {
+        self.leave(true).await
+    }
+
+    async fn leave(&self, softly: bool) -> Result<Rebooting, SystemdError> {
         match self.inhibitors().await {
             Evidence::No => {}
             Evidence::Yes { reasons } => return Ok(Rebooting::Refused(reasons.join("; "))),
@@ -53,7 +64,7 @@ impl Systemd {
             }
         }
         let login = self.login().await?;
-        match request(&login).await {
+        match request(&login, softly).await {
             Ok(()) => Ok(Rebooting::Accepted),
             Err(error) if says(&error, "AccessDenied") => Ok(Rebooting::Refused(chain(&error))),
             Err(error) if says(&error, "OperationInProgress") => under_way(&login, &error).await,
@@ -63,7 +74,10 @@ impl Systemd {
 }
 
 /// With the flag where logind knows it (systemd 246 and later).
-async fn request(login: &LoginProxy<'_>) -> zbus::Result<()> {
+async fn request(login: &LoginProxy<'_>, softly: bool) -> zbus::Result<()> {
+    if softly {
+        return login.reboot_with_flags(CHECK_INHIBITORS | SOFT_REBOOT).await;
+    }
     match login.reboot_with_flags(CHECK_INHIBITORS).await {
         Err(error) if says(&error, "UnknownMethod") || says(&error, "InvalidArgs") => {
             login.reboot(false).await

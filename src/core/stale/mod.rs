@@ -10,6 +10,8 @@ mod classes;
 
 /// systemd itself: process 1 of the node.
 pub const MANAGER: &str = "init.scope";
+/// How a unit's reason for a reboot ends, after its name.
+const REASON: &str = " still uses files that were replaced";
 /// The agent's unit.
 pub const AGENT: &str = "lockkeeperd.service";
 
@@ -144,6 +146,15 @@ pub struct Report {
     /// What was restarted, or executed anew, for the last update.
     #[serde(default)]
     pub restarted: Vec<String>,
+    /// How the reboot that is asked for is to be made, where there is a choice.
+    #[serde(default)]
+    pub way: Option<Verdict>,
+}
+
+/// Whether a reason for a reboot is one of [`Report::reasons`].
+#[must_use]
+pub fn is_reason(reason: &str) -> bool {
+    reason.ends_with(REASON)
 }
 
 impl Report {
@@ -156,7 +167,7 @@ impl Report {
     /// a reboot did not help is seen by reasons that stay the same.
     #[must_use]
     pub fn reasons(&self) -> Vec<String> {
-        let sentence = |name| format!("{name} still uses files that were replaced");
+        let sentence = |name| format!("{name}{REASON}");
         self.with(Fate::Reboot).map(sentence).collect()
     }
 }
@@ -185,7 +196,7 @@ impl Report {
             let text = format!("restarted for the last update: {names}");
             Verdict::new("restarted", text)
         });
-        [due, reboot, left, done].into_iter().flatten().collect()
+        [due, reboot, left, done, self.way.clone()].into_iter().flatten().collect()
     }
 }
 
@@ -219,7 +230,7 @@ pub fn judge(
     }
     let units = units.into_values().collect();
     let restarted = restarted.to_vec();
-    Report { units, elsewhere: scan.elsewhere, hidden: scan.hidden, restarted }
+    Report { units, elsewhere: scan.elsewhere, hidden: scan.hidden, restarted, way: None }
 }
 
 fn fate(name: &str, facts: Option<&Facts>, rules: &Rules, restarted: &[String]) -> (Fate, String) {

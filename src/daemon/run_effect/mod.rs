@@ -157,9 +157,12 @@ impl Runner {
             Effect::Apply(plan) => self.spawn(word, id, apply(context, plan)),
             Effect::Undo(plan) => self.spawn(word, id, undo(context, plan)),
             Effect::ReadEvidence => self.spawn(word, id, evidence(context)),
-            Effect::Reboot(boot) => self.spawn(word, id, reboot(context, boot.0, None)),
+            Effect::Reboot(boot) => {
+                let by_hand = state.phase.held().is_none_or(|job| job.always_reboot);
+                self.spawn(word, id, reboot(context, boot.0, None, by_hand));
+            }
             Effect::ApplyAtBoot { boot, plan } => {
-                self.spawn(word, id, reboot(context, boot.0, Some(plan)));
+                self.spawn(word, id, reboot(context, boot.0, Some(plan), true));
             }
             Effect::Finish(plan) => self.spawn(word, id, finish(context, plan)),
             Effect::Restore => {
@@ -403,8 +406,8 @@ async fn evidence(context: Context) -> Answer {
     Ok(Outcome::EvidenceRead(parse(&answer)?))
 }
 
-/// `installs`: the plan that the boot is for, if it is for one.
-async fn reboot(context: Context, boot: String, installs: Option<PlanId>) -> Answer {
+/// `installs`: the plan that the boot is for, if it is for one. `by_hand`: an admin asks for it.
+async fn reboot(context: Context, boot: String, installs: Option<PlanId>, by_hand: bool) -> Answer {
     if let Some(why) = context.hooks(Point::PreReboot).await? {
         return Ok(Outcome::HookFailed(why));
     }
@@ -413,7 +416,7 @@ async fn reboot(context: Context, boot: String, installs: Option<PlanId>) -> Ans
     }
     let executor = context.executor().await?;
     let said = match &installs {
-        None => within(QUICK, executor.reboot(&boot)).await?,
+        None => within(QUICK, executor.reboot(&boot, by_hand)).await?,
         Some(plan) => within(READY, executor.apply_at_boot(plan.as_str(), &boot)).await?,
     };
     let report: RebootReport = parse(&said)?;
