@@ -42,7 +42,7 @@ async fn step(layout: &Layout, args: &[&str]) -> Result<String, String> {
     match args {
         ["check"] => {
             let packages = Packages { origins: Origins::All, ..Settings::default().packages };
-            let rules = Rules { packages, follow: None, choice: String::new() };
+            let rules = Rules { packages, follow: None, choice: String::new(), pull: Vec::new() };
             let report = check(layout, &rules, None).await.map_err(|error| error.to_string())?;
             Ok(report.plan.map_or("nothing".to_owned(), |plan| plan.id.to_string()))
         }

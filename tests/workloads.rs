@@ -206,6 +206,7 @@ async fn the_call_that_activates_the_program_is_answered() {
         "Record",
         "Workloads",
         "RestartStale",
+        "PullImages",
         "Restore",
         "Verify",
         "Confirm",

@@ -53,6 +53,8 @@ pub struct Settings {
     pub services: Services,
     /// `[workloads]`
     pub workloads: Workloads,
+    /// `[containers]`
+    pub containers: Containers,
 }
 
 /// `[check]`: asking the channel.
@@ -300,6 +302,14 @@ pub struct Workloads {
     /// `users`: users (glob `*`) who linger, and whose units and containers are restored and verified
     /// like the node's own (default none).
     pub users: Vec<String>,
+}
+
+/// `[containers]`
+#[derive(Clone, Debug, PartialEq)]
+pub struct Containers {
+    /// `pull`: images (glob `*`, as containers name them) that are pulled beforehand, where a running
+    /// container names one by a tag (default none).
+    pub pull: Vec<String>,
 }
 
 /// Format of [`LockChoice`].

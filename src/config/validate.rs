@@ -10,8 +10,8 @@ use super::{
     origin::{Located, Place},
     probes::ProbeEntry,
     settings::{
-        Alerts, Balancer, Blockers, Canary, Check, Drain, Etcd, FleetLock, Hooks, Lock, Packages,
-        Reboot, Services, Settings, Strategy, Verify, Workloads,
+        Alerts, Balancer, Blockers, Canary, Check, Containers, Drain, Etcd, FleetLock, Hooks, Lock,
+        Packages, Reboot, Services, Settings, Strategy, Verify, Workloads,
     },
     value::{self, limit_of},
 };
@@ -311,6 +311,7 @@ impl Merged {
                 resurrected: self.workloads_resurrected.value,
                 users: self.workloads_users.value,
             },
+            containers: Containers { pull: self.containers_pull.value },
         }
     }
 }

@@ -407,6 +407,15 @@ pub(super) fn account(text: &str) -> Result<(), Complaint> {
     Ok(())
 }
 
+/// One of `containers.pull`: an image as containers name it, `*` for anything.
+pub(super) fn image(text: &str) -> Result<(), Complaint> {
+    if pattern(text).is_ok() {
+        return Ok(());
+    }
+    let help = "write it as containers do, such as \"registry.example.com/shop/*\"".to_owned();
+    Err((format!("{text:?} cannot be the name of an image"), Some(help)))
+}
+
 /// One of `services.never` and `services.by_reboot`: the whole name of a unit, `*` for anything.
 pub(super) fn unit_pattern(text: &str) -> Result<(), Complaint> {
     pattern(text)?;

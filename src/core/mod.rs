@@ -22,6 +22,7 @@ pub mod gate;
 pub mod health;
 pub mod history;
 pub mod hook;
+pub mod image;
 pub mod invariants;
 pub mod migrate;
 pub mod order;

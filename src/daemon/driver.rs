@@ -32,6 +32,7 @@ use crate::{
     core::{
         change::{AdminOp, Change},
         event::{Ask, Event},
+        image,
         invariants::{self, Broken},
         overdue::Overdue,
         policy::Policy,
@@ -98,6 +99,8 @@ pub(super) enum Input {
     Look(Result<Views, String>, oneshot::Sender<()>),
     /// What uses files that were replaced, for people to see.
     Stale(Report),
+    /// What has come of pulling images.
+    Images(image::Report),
     /// How far an effect has come; `None` when it has ended.
     Progress(Option<Progress>),
     /// An admin's wish; the answer says whether it is taken.
@@ -121,6 +124,7 @@ pub struct Agent {
     runner: Runner,
     publisher: Publisher,
     stale: Report,
+    images: image::Report,
     progress: Option<Progress>,
     snapshots: watch::Sender<Snapshot>,
     inputs: mpsc::UnboundedReceiver<Input>,
@@ -176,6 +180,7 @@ impl Agent {
             runner,
             publisher,
             stale: Report::default(),
+            images: image::Report::default(),
             progress: None,
             snapshots,
             inputs,
@@ -208,6 +213,10 @@ impl Agent {
                     }
                     Some(Input::Stale(report)) => {
                         self.stale = report;
+                        self.publish(&self.state.clone(), now());
+                    }
+                    Some(Input::Images(report)) => {
+                        self.images = report;
                         self.publish(&self.state.clone(), now());
                     }
                     Some(Input::Progress(progress)) => {
@@ -266,6 +275,7 @@ impl Agent {
         let snapshot =
             Snapshot::of(&self.state, &self.policy, &self.settings, now, problem, &self.store)
                 .with_stale(&self.stale)
+                .with_images(&self.images)
                 .with_progress(self.progress.clone());
         let before = self.snapshots.borrow().explanation.verdict.clone();
         let verdict = &snapshot.explanation.verdict;

@@ -9,6 +9,7 @@ use crate::{
         explain::{Explanation, explain},
         gate,
         health::Evidence,
+        image,
         plan::PlanId,
         policy::Policy,
         progress::Progress,
@@ -79,6 +80,13 @@ impl Snapshot {
     /// The same, with what is to be said of processes that use old files.
     #[must_use]
     pub fn with_stale(mut self, report: &Report) -> Self {
+        self.explanation.also.extend(report.verdicts());
+        self
+    }
+
+    /// The same, with what has come of pulling images.
+    #[must_use]
+    pub fn with_images(mut self, report: &image::Report) -> Self {
         self.explanation.also.extend(report.verdicts());
         self
     }

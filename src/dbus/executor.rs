@@ -212,6 +212,9 @@ pub trait Executor {
     fn changelogs(&self, plan: &str, package: &str) -> zbus::Result<String>;
     /// Downloads, verifies and publishes the stage of a plan that `Check` has answered. Idempotent.
     fn stage(&self, plan: &str) -> zbus::Result<()>;
+    /// Pulls the images that running containers name, as far as the configuration says so: an
+    /// [`image::Report`](crate::core::image::Report). What the names stand for does not change.
+    fn pull_images(&self) -> zbus::Result<String>;
     /// How far work on a plan has come: a [`Progress`](crate::core::progress::Progress), or null.
     fn progress(&self, plan: &str) -> zbus::Result<String>;
     /// Installs exactly a staged plan in a transient unit and waits for it; attaches to it when it

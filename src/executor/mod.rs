@@ -33,6 +33,7 @@ pub mod confirm;
 pub mod describe;
 pub mod evidence;
 pub mod hooks;
+pub mod images;
 pub mod outlook;
 pub mod reboot;
 pub mod record;
@@ -82,6 +83,8 @@ pub struct Context {
     pub restarted: PathBuf,
     /// The file of the last soft-reboot that was asked for.
     pub soft_reboot: PathBuf,
+    /// The file that says which name of an image a pull is moving.
+    pub images: PathBuf,
     /// What [`verify`] saw last, as long as this process lives.
     seen: Mutex<Option<Restarts>>,
     /// Held while the admin's checks run: what was reported of those that do not count.
@@ -106,6 +109,7 @@ impl Context {
             hooks: state.join("hooks.json"),
             restarted: state.join("restarted.json"),
             soft_reboot: state.join("soft-reboot.json"),
+            images: state.join("images.json"),
             seen: Mutex::default(),
             checking: tokio::sync::Mutex::default(),
             asking: tokio::sync::Mutex::default(),
@@ -140,6 +144,8 @@ pub struct Rules {
     pub follow: Option<String>,
     /// Identity of all that packages are chosen by.
     pub choice: String,
+    /// `containers.pull`
+    pub pull: Vec<String>,
 }
 
 impl Rules {
@@ -151,6 +157,7 @@ impl Rules {
                 choice: settings.choice(),
                 follow: settings.canary.follow,
                 packages: settings.packages,
+                pull: settings.containers.pull,
             }),
             Err(errors) => {
                 tracing::warn!("the configuration cannot be read: {errors}");

@@ -11,8 +11,8 @@ use tracing::{debug, info, warn};
 use zbus::{Connection, fdo, message::Header, proxy::CacheProperties};
 
 use super::{
-    Context, Rules, announce, apply, at_boot, check, confirm, describe, evidence, hooks, outlook,
-    reboot, record, restore,
+    Context, Rules, announce, apply, at_boot, check, confirm, describe, evidence, hooks, images,
+    outlook, reboot, record, restore,
     run::{self, Run},
     soft, stage, stale, undo, verify,
 };
@@ -60,6 +60,8 @@ struct Executor {
     workloads: Mutex<()>,
     /// Held while hooks run: no two of them do at a time.
     hooks: Mutex<hooks::Tried>,
+    /// Held while images are pulled.
+    images: Mutex<()>,
     /// Calls in progress.
     calls: Arc<watch::Sender<usize>>,
 }
@@ -108,6 +110,7 @@ pub async fn serve(
         packages: Mutex::new(()),
         workloads: Mutex::new(()),
         hooks: Mutex::new(None),
+        images: Mutex::new(()),
         calls: Arc::clone(&calls),
     };
     bus.object_server().at(EXECUTOR_PATH, executor).await?;
@@ -285,6 +288,16 @@ impl Executor {
         let rules = self.rules()?.packages;
         packages(stage::stage(&self.context.layout, &plan, rules.without_way_back).await)?;
         packages(stage::arrange(&self.context.layout, &plan, rules.snapshot).await)
+    }
+
+    async fn pull_images(
+        &self,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _call = self.admit(bus, &header).await?;
+        let _turn = self.images.lock().await;
+        json(&done(images::pull(&self.context, &self.rules()?.pull).await)?)
     }
 
     /// Waits for nobody: it is asked while another verb works.

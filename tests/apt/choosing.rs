@@ -320,7 +320,7 @@ async fn a_follower_takes_only_what_the_canary_has_verified() {
         ..lockkeeper::config::settings::Settings::default().packages
     };
     let follow = Some("canary".to_owned());
-    let rules = Rules { packages, follow, choice: "of the test".to_owned() };
+    let rules = Rules { packages, follow, choice: "of the test".to_owned(), pull: Vec::new() };
     let layout = &debian.system.layout;
     let error = check::check(layout, &rules, None).await.unwrap_err().to_string();
     assert!(error.contains("what canary has verified is not known"), "{error}");

@@ -68,7 +68,8 @@ async fn check_by(
 ) -> Result<CheckReport, AptError> {
     let mut packages = Packages { origins: Origins::All, ..Settings::default().packages };
     change(&mut packages);
-    let rules = Rules { packages, follow: None, choice: "of the test".to_owned() };
+    let rules =
+        Rules { packages, follow: None, choice: "of the test".to_owned(), pull: Vec::new() };
     check::check(layout, &rules, None).await
 }
 

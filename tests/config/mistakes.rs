@@ -386,6 +386,10 @@ fn names_and_addresses_must_have_their_form() {
             "2:10: workloads.users: \"al ice\" cannot be the name of a user; write a user's name, such as \"alice\"",
         ),
         (
+            "[containers]\npull = [\"a b\"]",
+            "2:9: containers.pull: \"a b\" cannot be the name of an image; write it as containers do, such as \"registry.example.com/shop/*\"",
+        ),
+        (
             "[workloads]\nusers = [\"root\"]",
             "2:10: workloads.users: root's containers are looked after without that; write a user's name, such as \"alice\"",
         ),

@@ -134,7 +134,12 @@ async fn a_follower_takes_only_what_its_canary_has_verified() {
         origins: Origins::All,
         ..lockkeeper::config::settings::Settings::default().packages
     };
-    let rules = Rules { packages, follow: Some("canary".to_owned()), choice: String::new() };
+    let rules = Rules {
+        packages,
+        follow: Some("canary".to_owned()),
+        choice: String::new(),
+        pull: Vec::new(),
+    };
     let mut ripe = Ripe::default();
     ripe.allowed.insert("lock:noarch".to_owned(), ["2-1".to_owned()].into());
     let report = verb::check(&system.layout, &rules, Some(ripe)).await.unwrap();

@@ -31,7 +31,7 @@ const STARTING: Duration = Duration::from_secs(120);
 #[derive(Clone, Debug)]
 pub struct Client {
     engine: Engine,
-    api: Docker,
+    pub(super) api: Docker,
 }
 
 impl Client {
@@ -42,6 +42,12 @@ impl Client {
         let api = api.map_err(|source| ContainerError::Silent { engine, source })?;
         let api = api.negotiate_version().await;
         Ok(Self { engine, api: api.map_err(|source| ContainerError::Silent { engine, source })? })
+    }
+
+    /// Whose client it is.
+    #[must_use]
+    pub const fn engine(&self) -> Engine {
+        self.engine
     }
 
     /// The running containers.
@@ -59,7 +65,10 @@ impl Client {
         Ok(names.map(|name| Stopped { engine, name: without_slash(&name) }).collect())
     }
 
-    async fn list(&self, states: &[&str]) -> Result<Vec<ContainerSummary>, ContainerError> {
+    pub(super) async fn list(
+        &self,
+        states: &[&str],
+    ) -> Result<Vec<ContainerSummary>, ContainerError> {
         let states = states.iter().map(|state| (*state).to_owned()).collect();
         let filters: HashMap<String, Vec<String>> = HashMap::from([("status".to_owned(), states)]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
@@ -104,7 +113,7 @@ impl Client {
         removed.map_err(self.failed(&format!("remove {name}")))
     }
 
-    fn failed(&self, what: &str) -> impl FnOnce(ApiError) -> ContainerError {
+    pub(super) fn failed(&self, what: &str) -> impl FnOnce(ApiError) -> ContainerError {
         let (engine, what) = (self.engine, what.to_owned());
         move |source| ContainerError::Request { engine, what, source }
     }

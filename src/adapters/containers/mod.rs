@@ -21,6 +21,7 @@ use crate::{
 mod client;
 #[cfg(test)]
 mod fake;
+mod images;
 
 pub use client::Client;
 
@@ -70,16 +71,23 @@ pub enum ContainerError {
 /// The running containers of every engine that is at work, and those that do not run.
 pub async fn all(systemd: &Systemd) -> Result<(Vec<Container>, Vec<Stopped>), ContainerError> {
     let (mut running, mut stopped) = (Vec::new(), Vec::new());
+    for client in at_work(systemd).await? {
+        running.extend(client.running().await?);
+        stopped.extend(client.stopped().await?);
+    }
+    Ok((running, stopped))
+}
+
+/// A client of every engine that is at work.
+pub async fn at_work(systemd: &Systemd) -> Result<Vec<Client>, ContainerError> {
+    let mut clients = Vec::new();
     for engine in [Engine::Docker, Engine::Podman] {
         if engine == Engine::Docker && docker_is_down(systemd).await? {
             continue;
         }
-        if let Some(client) = connect(engine, systemd).await? {
-            running.extend(client.running().await?);
-            stopped.extend(client.stopped().await?);
-        }
+        clients.extend(connect(engine, systemd).await?);
     }
-    Ok((running, stopped))
+    Ok(clients)
 }
 
 /// Clients of the given engines; those that are not there any more, or do not answer, with the

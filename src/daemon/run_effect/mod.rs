@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, future::Future, path::PathBuf, sync::Arc, time:
 
 use serde::de::DeserializeOwned;
 use tokio::{
-    sync::mpsc::UnboundedSender,
+    sync::{Mutex, mpsc::UnboundedSender},
     task::{AbortHandle, JoinHandle},
 };
 use tracing::warn;
 
+mod images;
 mod leaving;
 
 use super::{
@@ -71,6 +72,8 @@ pub struct Runner {
     /// Where the agent remembers things.
     state_dir: PathBuf,
     told: Told,
+    /// Held while images are pulled.
+    pulling: Arc<Mutex<()>>,
     acquire: Option<JoinHandle<()>>,
     running: BTreeMap<&'static str, AbortHandle>,
 }
@@ -87,6 +90,10 @@ struct Context {
     canary: Canary,
     state_dir: PathBuf,
     told: Told,
+    /// Whether images are to be pulled.
+    pull: bool,
+    /// Held while they are.
+    pulling: Arc<Mutex<()>>,
     /// What hooks are told.
     cycle: Cycle,
     /// The groups this node is in.
@@ -105,8 +112,18 @@ impl Runner {
         name: String,
         state_dir: PathBuf,
     ) -> Self {
-        let (told, running) = (Told::default(), BTreeMap::new());
-        Self { bus, inputs, publisher, node, name, state_dir, told, acquire: None, running }
+        Self {
+            bus,
+            inputs,
+            publisher,
+            node,
+            name,
+            state_dir,
+            told: Told::default(),
+            pulling: Arc::default(),
+            acquire: None,
+            running: BTreeMap::new(),
+        }
     }
 
     /// Begins one effect.
@@ -129,6 +146,8 @@ impl Runner {
             canary: settings.canary.clone(),
             state_dir: self.state_dir.clone(),
             told: self.told.clone(),
+            pull: !settings.containers.pull.is_empty(),
+            pulling: Arc::clone(&self.pulling),
             cycle: hooks::cycle(state),
             groups: settings.lock.groups.clone(),
             lock_groups: settings.lock_groups(),
@@ -330,6 +349,7 @@ async fn check(context: Context) -> Answer {
     let report: CheckReport = parse(&within(CHECK, executor.check(&verified)).await?)?;
     let CheckReport { plan, kept_back, reboot, choice, stale } = report;
     context.show(stale);
+    images::begin(&context, executor);
     Ok(Outcome::Checked { plan, kept_back, reboot, choice })
 }
 

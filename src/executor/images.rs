@@ -1,0 +1,121 @@
+//! `PullImages`: what a registry has by the names of running containers, brought here beforehand.
+//!
+//! Nothing changes by it but the disk: a name stands for the image it stood for before, so that neither a
+//! restart nor a reboot runs another one unasked.
+
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use super::{Context, WorkloadError};
+use crate::{
+    adapters::{
+        containers::{self, Client, ContainerError},
+        state_file,
+    },
+    core::{
+        container::Engine,
+        image::{Image, Named, Pull, Report, Tag},
+        record::ignored,
+    },
+    observe::logging::chain,
+};
+
+/// Format of [`Moving`].
+const SCHEMA: u32 = 1;
+/// The repository that what was pulled is kept in: without a name, the next prune would take it.
+const KEPT: &str = "localhost/lockkeeper/pulled";
+
+/// A name that a pull moves, written down before it does.
+#[derive(Debug, Serialize, Deserialize)]
+struct Moving {
+    /// [`SCHEMA`].
+    schema: u32,
+    /// Whose.
+    engine: Engine,
+    /// The name.
+    reference: String,
+    /// What it stood for.
+    id: String,
+}
+
+/// Pulls every name of a running container that is a tag and that one of `wanted` fits. What cannot be
+/// pulled is part of the answer.
+pub async fn pull(context: &Context, wanted: &[String]) -> Result<Report, WorkloadError> {
+    let mut report = Report::default();
+    let clients = containers::at_work(&context.systemd).await?;
+    put_back_cut_off(context, &clients).await?;
+    for client in &clients {
+        for named in client.named().await? {
+            let reference = named.reference.clone();
+            let Some(tag) = Tag::of(&reference).filter(|_| ignored(wanted, &reference)) else {
+                continue;
+            };
+            let pull = match one(context, client, &named, &tag).await {
+                Ok(pull) => pull,
+                Err(error) => Pull::Not { why: chain(&error) },
+            };
+            report.images.push(Image { engine: client.engine(), reference, pull });
+        }
+    }
+    Ok(report)
+}
+
+async fn one(
+    context: &Context,
+    client: &Client,
+    named: &Named,
+    tag: &Tag<'_>,
+) -> Result<Pull, WorkloadError> {
+    let not = |why: &str| Ok(Pull::Not { why: why.to_owned() });
+    let Some(here) = client.image(&named.reference).await? else {
+        return not("no image here has that name any more");
+    };
+    if !tag.is_source(&here.digests) {
+        return not("the image here did not come from a registry");
+    }
+    let (schema, engine, id) = (SCHEMA, client.engine(), here.id);
+    let moving = Moving { schema, engine, reference: named.reference.clone(), id };
+    state_file::write(&context.images, &moving)?;
+    let pulled = client.pull(tag).await;
+    // Also after a pull that has failed: nobody knows how far it went.
+    let newest = put_back(client, tag, &moving.id).await?;
+    state_file::remove(&context.images)?;
+    pulled?;
+    let containers = named.behind(&newest);
+    if containers.is_empty() {
+        return Ok(Pull::Same);
+    }
+    if newest != moving.id {
+        info!("{} ({engine}) is {newest} in its registry: pulled", moving.reference);
+    }
+    Ok(Pull::Newer { id: newest, containers })
+}
+
+/// Has a name stand for `id` again, and keeps what it stood for in between, which is the answer.
+async fn put_back(client: &Client, tag: &Tag<'_>, id: &str) -> Result<String, ContainerError> {
+    let name = format!("{}:{}", tag.repository, tag.tag);
+    let newest = client.image(&name).await?.map_or_else(|| id.to_owned(), |here| here.id);
+    if newest != id {
+        let kept = tag.kept_as();
+        client.tag(&newest, &Tag { repository: KEPT, tag: &kept }).await?;
+        client.tag(id, tag).await?;
+    }
+    Ok(newest)
+}
+
+/// What a pull had moved when it was cut off.
+async fn put_back_cut_off(context: &Context, clients: &[Client]) -> Result<(), WorkloadError> {
+    let Some(moving) = state_file::read::<Moving>(&context.images, SCHEMA)? else {
+        return Ok(());
+    };
+    let client = clients.iter().find(|client| client.engine() == moving.engine);
+    let (Some(client), Some(tag)) = (client, Tag::of(&moving.reference)) else {
+        return Ok(());
+    };
+    if client.image(&moving.id).await?.is_some() {
+        put_back(client, &tag, &moving.id).await?;
+    } else {
+        warn!("{} cannot be put back to {}, which is gone", moving.reference, moving.id);
+    }
+    Ok(state_file::remove(&context.images)?)
+}
