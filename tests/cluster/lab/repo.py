@@ -212,6 +212,14 @@ def architecture() -> str:
     return command("dpkg", "--print-architecture").stdout.strip()
 
 
+def download(folder: Path, package: str) -> Path:
+    """Fetches a package from the archives this machine knows."""
+    folder.mkdir()
+    command("apt-get", "-q", "download", package, cwd=folder, timeout=300)
+    [deb] = folder.glob("*.deb")
+    return deb
+
+
 def field(deb: Path, name: str) -> str:
     """One field of a package's control file."""
     return command("dpkg-deb", "--field", deb, name).stdout.strip()

@@ -8,7 +8,7 @@ from pathlib import Path
 from lab.fleet import Lab, on
 from lab.host import command
 from lab.node import Node
-from lab.repo import field, repacked
+from lab.repo import download, field, repacked
 from lab.wait import until
 
 MANY = 10
@@ -53,14 +53,6 @@ def upgrade(lab: Lab, node: Node, deb: Path) -> None:
         assert not lab.missing(node), f"not running when the slot was given back: {lab.missing(node)}"
         assert running(node) == names, running(node) ^ names
     observer.check()
-
-
-def download(folder: Path, package: str) -> Path:
-    """Fetches a package from the archives this machine knows."""
-    folder.mkdir()
-    command("apt-get", "-q", "download", package, cwd=folder, timeout=300)
-    [deb] = folder.glob("*.deb")
-    return deb
 
 
 def version(tree: Path, new: str) -> Path:
