@@ -1,8 +1,10 @@
 //! Images that running containers name by a tag: which of them may be pulled, and what has come of it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
-use super::{container::Engine, plan::hex, verdict::Verdict};
+use super::{container::Engine, plan::hex, record::RecordedContainer, verdict::Verdict};
 
 /// Least digits of an image id, as people write it.
 const SHORT_ID: usize = 12;
@@ -119,13 +121,56 @@ pub enum Pull {
         /// Its id.
         id: String,
         /// The containers that run another one.
-        containers: Vec<String>,
+        containers: Vec<Behind>,
     },
     /// It is not known what the registry has.
     Not {
         /// Why not.
         why: String,
     },
+}
+
+/// A container that runs an older image than its registry has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Behind {
+    /// Its name.
+    pub name: String,
+    /// By what it would be recreated.
+    pub owner: Owner,
+}
+
+/// What a container belongs to, and so what has to be asked for another one in its place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Owner {
+    /// A unit of systemd.
+    Unit(String),
+    /// A project of Compose.
+    Project(String),
+    /// Nothing that is known here: only who has started it knows how.
+    Nobody,
+}
+
+impl Owner {
+    /// As the record of what runs says it. A unit is asked before a project: it would bring the old
+    /// container back.
+    #[must_use]
+    pub fn of(container: Option<&RecordedContainer>) -> Self {
+        let unit = || Some(Self::Unit(container?.unit.clone()?));
+        let project = || Some(Self::Project(container?.compose.as_ref()?.project.clone()));
+        unit().or_else(project).unwrap_or(Self::Nobody)
+    }
+}
+
+impl fmt::Display for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, owner } = self;
+        match owner {
+            Owner::Unit(unit) => write!(f, "{name} (of {unit})"),
+            Owner::Project(project) => write!(f, "{name} (of Compose's project {project})"),
+            Owner::Nobody => write!(f, "{name} (of no unit and no project)"),
+        }
+    }
 }
 
 impl Report {
@@ -139,7 +184,7 @@ impl Report {
                 Pull::Newer { id, containers } => newer.push(format!(
                     "{reference} ({engine}) is {} now, which is pulled; {} run(s) an older one",
                     short(id),
-                    containers.join(", ")
+                    containers.iter().map(Behind::to_string).collect::<Vec<_>>().join(", ")
                 )),
                 Pull::Not { why } => not.push(format!("{reference} ({engine}): {why}")),
             }
@@ -221,7 +266,13 @@ mod tests {
         };
         let newer = Pull::Newer {
             id: "sha256:0123456789abcdef".to_owned(),
-            containers: vec!["a".to_owned(), "b".to_owned()],
+            containers: [
+                ("a", Owner::Unit("a.service".to_owned())),
+                ("b", Owner::Project("shop".to_owned())),
+                ("c", Owner::of(None)),
+            ]
+            .map(|(name, owner)| Behind { name: name.to_owned(), owner })
+            .to_vec(),
         };
         let not = Pull::Not { why: "connection refused".to_owned() };
         let images = vec![image("db:1", Pull::Same), image("web:1", newer), image("x:1", not)];
@@ -230,7 +281,8 @@ mod tests {
         let expected = [
             (
                 "images-newer",
-                "web:1 (docker) is 0123456789ab now, which is pulled; a, b run(s) an older one",
+                "web:1 (docker) is 0123456789ab now, which is pulled; a (of a.service), \
+                 b (of Compose's project shop), c (of no unit and no project) run(s) an older one",
             ),
             ("images-not-pulled", "x:1 (docker): connection refused; podman does not answer"),
         ];

@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use super::{Context, WorkloadError};
+use super::{Context, WorkloadError, record::observe};
 use crate::{
     adapters::{
         containers::{self, Client, ContainerError},
@@ -14,8 +14,8 @@ use crate::{
     },
     core::{
         container::Engine,
-        image::{Image, Named, Pull, Report, Tag},
-        record::ignored,
+        image::{Behind, Image, Named, Owner, Pull, Report, Tag},
+        record::{Record, ignored},
     },
     observe::logging::chain,
 };
@@ -44,13 +44,14 @@ pub async fn pull(context: &Context, wanted: &[String]) -> Result<Report, Worklo
     let mut report = Report::default();
     let clients = containers::at_work(&context.systemd).await?;
     put_back_cut_off(context, &clients).await?;
+    let record = observe(context).await?;
     for client in &clients {
         for named in client.named().await? {
             let reference = named.reference.clone();
             let Some(tag) = Tag::of(&reference).filter(|_| ignored(wanted, &reference)) else {
                 continue;
             };
-            let pull = match one(context, client, &named, &tag).await {
+            let pull = match one(context, client, &record, &named, &tag).await {
                 Ok(pull) => pull,
                 Err(error) => Pull::Not { why: chain(&error) },
             };
@@ -63,6 +64,7 @@ pub async fn pull(context: &Context, wanted: &[String]) -> Result<Report, Worklo
 async fn one(
     context: &Context,
     client: &Client,
+    record: &Record,
     named: &Named,
     tag: &Tag<'_>,
 ) -> Result<Pull, WorkloadError> {
@@ -81,7 +83,12 @@ async fn one(
     let newest = put_back(client, tag, &moving.id).await?;
     state_file::remove(&context.images)?;
     pulled?;
-    let containers = named.behind(&newest);
+    let behind = |name: String| {
+        let mut recorded = record.containers.iter();
+        let recorded = recorded.find(|own| own.engine == engine && own.name == name);
+        Behind { owner: Owner::of(recorded), name }
+    };
+    let containers: Vec<_> = named.behind(&newest).into_iter().map(behind).collect();
     if containers.is_empty() {
         return Ok(Pull::Same);
     }

@@ -22,6 +22,7 @@ WRAPPED = (
     f"[Service]\nExecStart=/usr/bin/docker {RUN} wrapped --rm {WEB} /bin/idle\n"
 )
 EACH = [("docker", "by-hand"), ("docker", "wrapped"), ("podman", "in-podman")]
+OWNED = ["by-hand (of no unit and no project)", "wrapped (of lab-wrapped.service)", "in-podman (of no unit and no project)"]
 
 
 def scenario(lab: Lab) -> None:
@@ -103,6 +104,6 @@ def verdict(node: Node, code: str) -> str | None:
 
 
 def newer(node: Node) -> str | None:
-    """What is said to be newer, once all three containers are named."""
+    """What is said to be newer, once all three containers are named, with what they belong to."""
     text = verdict(node, "images-newer") or ""
-    return text if all(name in text for _, name in EACH) else None
+    return text if all(owned in text for owned in OWNED) else None
