@@ -90,7 +90,7 @@ impl Order {
         let mut order = Self { needs: Vec::new(), doubts: Vec::new() };
         for (at, container) in containers.iter().enumerate() {
             let mut needs = joined(containers, container);
-            needs.extend(before(&containers[..at], container));
+            needs.extend(before(containers, at));
             for dependency in container.compose.iter().flat_map(|compose| &compose.depends_on) {
                 let found = of_service(containers, container, dependency);
                 // What has done its work was not running, and is not recorded.
@@ -143,14 +143,21 @@ fn joined(containers: &[RecordedContainer], of: &RecordedContainer) -> Vec<Need>
     of.joins.iter().filter_map(found).map(|on| Need { on, until: Until::Started }).collect()
 }
 
-/// The one of its project that was started before it, where labels say nothing of an order.
-fn before(earlier: &[RecordedContainer], of: &RecordedContainer) -> Option<Need> {
-    let own = of.compose.as_ref().filter(|own| own.unlabelled)?;
-    let same = |other: &RecordedContainer| {
+/// The one of its project that was started before it, where no label of the project says anything of
+/// an order. One label is enough: then who has none needs nothing.
+fn before(containers: &[RecordedContainer], at: usize) -> Option<Need> {
+    let of = &containers[at];
+    let own = of.compose.as_ref()?;
+    let of_project = |other: &&RecordedContainer| {
         let project = other.compose.as_ref().map(|compose| &compose.project);
         other.engine == of.engine && project == Some(&own.project)
     };
-    earlier.iter().rposition(same).map(|on| Need { on, until: Until::Started })
+    let says = |other: &RecordedContainer| other.compose.as_ref().is_some_and(|c| !c.unlabelled);
+    if containers.iter().filter(of_project).any(says) {
+        return None;
+    }
+    let on = containers[..at].iter().rposition(|other| of_project(&other))?;
+    Some(Need { on, until: Until::Started })
 }
 
 fn of_service(
@@ -242,6 +249,19 @@ mod tests {
         let need = |on| vec![Need { on, until: Until::Started }];
         let order = Order::of(&all);
         assert_eq!(order.needs, [vec![], vec![], vec![], need(0), need(3)]);
+        assert!(order.doubts.is_empty());
+    }
+
+    #[test]
+    fn one_label_says_that_who_has_none_needs_nothing() {
+        let unlabelled = |service: &str| RecordedContainer {
+            compose: Some(Compose::new("shop", service, None)),
+            ..container(service, "")
+        };
+        // Started in the wrong order before: that must not be kept against what the label says.
+        let all = [container("web", "db:service_started:false"), unlabelled("db"), unlabelled("x")];
+        let order = Order::of(&all);
+        assert_eq!(order.needs, [vec![Need { on: 1, until: Until::Started }], vec![], vec![]]);
         assert!(order.doubts.is_empty());
     }
 
