@@ -190,10 +190,9 @@ impl Report {
             }
         }
         not.extend(self.problem.clone());
-        let verdict =
-            |code, all: Vec<String>| (!all.is_empty()).then(|| Verdict::new(code, all.join("; ")));
-        let all = [verdict("images-newer", newer), verdict("images-not-pulled", not)];
-        all.into_iter().flatten().collect()
+        let newer = (!newer.is_empty()).then(|| Verdict::new("images-newer", newer.join("; ")));
+        let not = (!not.is_empty()).then(|| Verdict::new("images-not-pulled", not.join("; ")));
+        newer.into_iter().chain(not).collect()
     }
 }
 
