@@ -23,7 +23,10 @@ use crate::{
         node::{self, NodeError},
         slots::SlotStore,
         state_file::{self, StateFileError},
-        systemd::{Systemd, boot::BootError},
+        systemd::{
+            Systemd,
+            boot::{BootError, boot_id},
+        },
     },
     config::{
         self,
@@ -137,7 +140,12 @@ impl Agent {
         let loaded = config::load(&paths.config_root).map_err(AgentError::Config)?.settings;
         let (node, name) = (node::id()?, node::name()?);
         let bus = zbus::Connection::system().await?;
-        let boot = Systemd::new(bus.clone()).this_boot().await?;
+        // sd_booted(3): nobody else soft-reboots.
+        let boot = if Path::new("/run/systemd/system").exists() {
+            Systemd::new(bus.clone()).this_boot().await?
+        } else {
+            crate::core::fast::boot(&boot_id().map_err(BootError::from)?, 0)
+        };
         let now = now();
         let state = match state_file::read::<State>(&state_path(&paths), SCHEMA)? {
             Some(state) => state,
