@@ -2,9 +2,7 @@
 
 use std::{fs, io, path::Path};
 
-use zbus::proxy::CacheProperties;
-
-use super::{Systemd, SystemdError, failed, proxies::LookProxy};
+use super::{Systemd, SystemdError, failed};
 use crate::core::{fast, time::BootId};
 
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -40,12 +38,8 @@ impl Systemd {
     /// them (before 256).
     pub async fn soft_reboots(&self) -> Result<Option<u64>, SystemdError> {
         let call = || failed("reading SoftRebootsCount");
-        let look = LookProxy::builder(self.bus())
-            .path("/org/freedesktop/systemd1")
-            .cache_properties(CacheProperties::No)
-            .build()
-            .await
-            .map_err(call())?;
+        let look = self.object("org.freedesktop.systemd1", "/org/freedesktop/systemd1").await;
+        let look = look.map_err(call())?;
         let mut all = look.get_all(MANAGER).await.map_err(call())?;
         let count = all.remove("SoftRebootsCount").map(u32::try_from).transpose();
         Ok(count.map_err(call())?.map(u64::from))

@@ -1,8 +1,8 @@
 //! Users whose own service manager runs from the boot on, without a session (`loginctl enable-linger`).
 
-use zbus::{OwnedObjectPath, proxy::CacheProperties};
+use zbus::OwnedObjectPath;
 
-use super::{Systemd, SystemdError, failed, proxies::LookProxy, says, units::Look};
+use super::{Systemd, SystemdError, failed, says, units::Look};
 
 /// A user who lingers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,12 +40,7 @@ impl Systemd {
     }
 
     async fn user(&self, path: &OwnedObjectPath) -> zbus::Result<Look> {
-        let look = LookProxy::builder(&self.bus)
-            .destination("org.freedesktop.login1")
-            .path(path)
-            .cache_properties(CacheProperties::No)
-            .build()
-            .await?;
+        let look = self.object("org.freedesktop.login1", path).await?;
         look.get_all("org.freedesktop.login1.User").await.map(Look)
     }
 }

@@ -2,11 +2,7 @@
 
 use zbus::{OwnedObjectPath, proxy::CacheProperties};
 
-use super::{
-    Systemd, SystemdError, failed,
-    proxies::{LookProxy, MachinesProxy},
-    says,
-};
+use super::{Systemd, SystemdError, failed, proxies::MachinesProxy, says};
 
 impl Systemd {
     /// Names of those that no service runs: nothing starts them again. None where there is no machined.
@@ -32,12 +28,7 @@ impl Systemd {
     }
 
     async fn unit_of(&self, path: &OwnedObjectPath) -> zbus::Result<String> {
-        let look = LookProxy::builder(&self.bus)
-            .destination("org.freedesktop.machine1")
-            .path(path)
-            .cache_properties(CacheProperties::No)
-            .build()
-            .await?;
+        let look = self.object("org.freedesktop.machine1", path).await?;
         look.get("org.freedesktop.machine1.Machine", "Unit").await?.try_into()
     }
 }

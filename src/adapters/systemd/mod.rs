@@ -17,7 +17,9 @@ pub mod update_link;
 
 use std::path::{Path, PathBuf};
 
-use zbus::DBusError as _;
+use zbus::{DBusError as _, ObjectPath, proxy::CacheProperties};
+
+use proxies::LookProxy;
 
 /// systemd, over the system bus; or the service manager of a user, over the user's own bus.
 #[derive(Clone, Debug)]
@@ -69,6 +71,16 @@ impl Systemd {
     /// The bus it is reached on.
     pub fn bus(&self) -> &zbus::Connection {
         &self.bus
+    }
+
+    /// An object of a service, to be looked at.
+    async fn object<'p, P>(&self, service: &'static str, path: P) -> zbus::Result<LookProxy<'p>>
+    where
+        P: TryInto<ObjectPath<'p>>,
+        P::Error: Into<zbus::Error>,
+    {
+        let look = LookProxy::builder(&self.bus).destination(service).path(path);
+        look.cache_properties(CacheProperties::No).build().await
     }
 }
 

@@ -8,9 +8,9 @@ use std::{
 };
 
 use rustix::fs::OFlags;
-use zbus::{OwnedObjectPath, proxy::CacheProperties};
+use zbus::OwnedObjectPath;
 
-use super::{Systemd, SystemdError, failed, proxies::LookProxy, says, units::Look};
+use super::{Systemd, SystemdError, failed, says, units::Look};
 use crate::{core::health::Evidence, observe::logging::chain};
 
 /// A session of a person.
@@ -74,12 +74,7 @@ impl Systemd {
     }
 
     async fn session(&self, path: &OwnedObjectPath) -> zbus::Result<Look> {
-        let look = LookProxy::builder(&self.bus)
-            .destination("org.freedesktop.login1")
-            .path(path)
-            .cache_properties(CacheProperties::No)
-            .build()
-            .await?;
+        let look = self.object("org.freedesktop.login1", path).await?;
         look.get_all("org.freedesktop.login1.Session").await.map(Look)
     }
 }

@@ -5,10 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use futures_util::future::try_join_all;
 use zbus::{OwnedObjectPath, OwnedVariant, proxy::CacheProperties};
 
-use super::{
-    Systemd, SystemdError, failed,
-    proxies::{LookProxy, ManagerProxy},
-};
+use super::{Systemd, SystemdError, failed, proxies::ManagerProxy};
 use crate::{
     adapters::wishes,
     core::{
@@ -83,7 +80,7 @@ impl Systemd {
     }
 
     async fn look(&self, name: &str, path: OwnedObjectPath) -> Result<Look, SystemdError> {
-        let proxy = LookProxy::builder(&self.bus).path(path).build().await;
+        let proxy = self.object("org.freedesktop.systemd1", path).await;
         let proxy = proxy.map_err(failed(format!("the path of {name}")))?;
         let all = proxy.get_all("").await.map_err(failed(format!("GetAll of {name}")))?;
         if !all.contains_key("ActiveState") {
@@ -166,7 +163,7 @@ impl Systemd {
     async fn facts_of(&self, name: &str) -> Result<(String, Facts), SystemdError> {
         let path = self.manager().await?.load_unit(name).await;
         let path = path.map_err(failed(format!("LoadUnit {name}")))?;
-        let proxy = LookProxy::builder(&self.bus).path(path).build().await;
+        let proxy = self.object("org.freedesktop.systemd1", path).await;
         let proxy = proxy.map_err(failed(format!("the path of {name}")))?;
         // Not everything: for the rest systemd reads a dozen files of the kernel's.
         let unit = proxy.get_all("org.freedesktop.systemd1.Unit").await;
