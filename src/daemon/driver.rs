@@ -35,7 +35,7 @@ use crate::{
     core::{
         change::{AdminOp, Change},
         event::{Ask, Event},
-        image,
+        fast, image,
         invariants::{self, Broken},
         overdue::Overdue,
         policy::Policy,
@@ -141,10 +141,9 @@ impl Agent {
         let (node, name) = (node::id()?, node::name()?);
         let bus = zbus::Connection::system().await?;
         // sd_booted(3): nobody else soft-reboots.
-        let boot = if Path::new("/run/systemd/system").exists() {
-            Systemd::new(bus.clone()).this_boot().await?
-        } else {
-            crate::core::fast::boot(&boot_id().map_err(BootError::from)?, 0)
+        let boot = match sd_notify::booted() {
+            Ok(false) => fast::boot(&boot_id().map_err(BootError::from)?, 0),
+            Ok(true) | Err(_) => Systemd::new(bus.clone()).this_boot().await?,
         };
         let now = now();
         let state = match state_file::read::<State>(&state_path(&paths), SCHEMA)? {

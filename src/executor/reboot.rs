@@ -4,9 +4,7 @@ use tracing::{info, warn};
 
 use super::{Context, WorkloadError, soft};
 use crate::{
-    adapters::systemd::{SystemdError, login::Rebooting},
-    core::fast::Way,
-    dbus::executor::RebootReport,
+    adapters::systemd::login::Rebooting, core::fast::Way, dbus::executor::RebootReport,
     observe::logging::chain,
 };
 
@@ -34,24 +32,20 @@ pub async fn reboot(
 
 async fn leave(context: &Context, by_hand: bool) -> Result<Rebooting, WorkloadError> {
     match soft::way(context, by_hand).await {
-        Some(way @ Way::Full { .. }) => info!("{}", way.verdict().text),
-        Some(Way::Soft) => match softly(context).await {
+        Some((way @ Way::Full { .. }, _)) => info!("{}", way.verdict().text),
+        Some((Way::Soft, seen)) => match softly(context, seen).await {
             Ok(answer) => return Ok(answer),
             // Where it is under way all the same, logind says so to the next request.
             Err(error) => warn!("no soft-reboot, so a full one: {}", chain(&error)),
         },
         None => {}
     }
-    Ok(full(context).await?)
-}
-
-async fn full(context: &Context) -> Result<Rebooting, SystemdError> {
-    context.systemd.reboot().await
+    Ok(context.systemd.reboot().await?)
 }
 
 /// That it was asked for is durable before it is.
-async fn softly(context: &Context) -> Result<Rebooting, WorkloadError> {
-    let before = soft::note(context).await?;
+async fn softly(context: &Context, seen: soft::Seen) -> Result<Rebooting, WorkloadError> {
+    let before = soft::note(context, seen).await?;
     info!("asking for a soft-reboot");
     let answer = context.systemd.soft_reboot().await?;
     if matches!(answer, Rebooting::Refused(_)) {

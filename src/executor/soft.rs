@@ -76,14 +76,24 @@ async fn unanswered(context: &Context, packages: Evidence) -> Result<Evidence, W
     Ok(if reasons.is_empty() { Evidence::No } else { Evidence::Yes { reasons } })
 }
 
-/// How the reboot is made; `None` where there is no choice.
-pub async fn way(context: &Context, by_hand: bool) -> Option<Way> {
+/// What was seen when it was decided how a reboot is made.
+pub struct Seen {
+    /// All that asks for it.
+    reasons: Vec<String>,
+    flag: Option<String>,
+}
+
+/// How the reboot is made, and by what that was decided; `None` where there is no choice.
+pub async fn way(context: &Context, by_hand: bool) -> Option<(Way, Seen)> {
     if allowed(context) == Fast::Never {
         return None;
     }
+    // First: what is added after this look is not answered.
+    let flag = flag::fingerprint(&context.layout);
     let stale = stale::report(context).await;
     let packages = evidence::reboot_evidence(&context.layout).await;
-    Some(decide(context, &packages, &stale, by_hand).await)
+    let (way, reasons) = decide(context, &packages, &stale, by_hand).await;
+    Some((way, Seen { reasons, flag }))
 }
 
 /// What people should know of the reboot that is asked for, where there is a choice.
@@ -100,7 +110,7 @@ pub async fn outlook(
     if !matches!(asked, Evidence::Yes { .. }) {
         return None;
     }
-    Some(decide(context, &packages, stale, false).await.verdict())
+    Some(decide(context, &packages, stale, false).await.0.verdict())
 }
 
 /// What root's configuration allows; one that cannot be read allows nothing.
@@ -108,20 +118,22 @@ fn allowed(context: &Context) -> Fast {
     config::load(&context.config).map_or(Fast::Never, |loaded| loaded.settings.reboot.fast)
 }
 
+/// The way, and all that asks for the reboot.
 async fn decide(
     context: &Context,
     packages: &Evidence,
     stale: &Result<Report, WorkloadError>,
     by_hand: bool,
-) -> Way {
+) -> (Way, Vec<String>) {
     let decided = async {
         let packages = unanswered(context, packages.clone()).await?;
         let tried = noted(context).await?.map_or_else(Vec::new, |(note, _)| note.reasons);
         let services = stale::evidence(stale);
         let known = Known { packages: &packages, services: &services, tried: &tried, by_hand };
-        Ok::<_, WorkloadError>(fast::way(&known, obstacle(context).await))
+        let way = fast::way(&known, obstacle(context).await);
+        Ok::<_, WorkloadError>((way, fast::reasons(&known)))
     };
-    let unknown = |error: WorkloadError| Way::Full { why: chain(&error) };
+    let unknown = |error: WorkloadError| (Way::Full { why: chain(&error) }, Vec::new());
     decided.await.unwrap_or_else(unknown)
 }
 
@@ -147,16 +159,10 @@ async fn obstacle(context: &Context) -> Option<String> {
 
 /// Writes down durably that a soft-reboot is asked for, and because of what. Answers with what was
 /// written down before.
-pub async fn note(context: &Context) -> Result<Option<Note>, WorkloadError> {
+pub async fn note(context: &Context, seen: Seen) -> Result<Option<Note>, WorkloadError> {
     let before = state_file::read(&context.soft_reboot, SCHEMA)?;
     let boot = context.systemd.this_boot().await?;
-    // First: what is added after this look is not answered.
-    let flag = flag::fingerprint(&context.layout);
-    let packages = evidence::reboot_evidence(&context.layout).await;
-    let packages = unanswered(context, packages).await?;
-    let services = stale::evidence(&stale::report(context).await);
-    let known = Known { packages: &packages, services: &services, tried: &[], by_hand: false };
-    let note = Note { schema: SCHEMA, boot, reasons: fast::reasons(&known), flag };
+    let note = Note { schema: SCHEMA, boot, reasons: seen.reasons, flag: seen.flag };
     state_file::write(&context.soft_reboot, &note)?;
     Ok(before)
 }
