@@ -102,3 +102,32 @@ impl fmt::Display for Policy {
         })
     }
 }
+
+/// Containers for tests.
+#[cfg(test)]
+pub(super) mod testing {
+    use super::{Container, Engine, Health, Policy, Wish};
+
+    /// A container of Docker that runs, with nothing special about it.
+    pub fn running(name: &str) -> Container {
+        Container {
+            engine: Engine::Docker,
+            name: name.to_owned(),
+            image: "busybox".to_owned(),
+            policy: Policy::No,
+            unit: None,
+            removes_itself: false,
+            status: "running".to_owned(),
+            running: true,
+            restarting: false,
+            health: Health::Unchecked,
+            exit_code: 0,
+            restarts: 0,
+            started: None,
+            id: String::new(),
+            wish: Wish::default(),
+            compose: None,
+            joins: Vec::new(),
+        }
+    }
+}

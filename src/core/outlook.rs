@@ -182,7 +182,7 @@ mod tests {
 
     use super::*;
     use crate::core::{
-        container::{Container, Health},
+        container::{Container, testing::running},
         unit::testing::{service, words},
         wish::Wish,
     };
@@ -199,25 +199,8 @@ mod tests {
     }
 
     fn container(engine: Engine, name: &str, policy: Policy) -> Container {
-        Container {
-            engine,
-            name: name.to_owned(),
-            id: format!("{name}-0123456789ab"),
-            image: "web".to_owned(),
-            policy,
-            unit: None,
-            removes_itself: false,
-            status: "running".to_owned(),
-            running: true,
-            restarting: false,
-            health: Health::Unchecked,
-            exit_code: 0,
-            restarts: 0,
-            started: None,
-            wish: Wish::default(),
-            compose: None,
-            joins: Vec::new(),
-        }
+        let id = format!("{name}-0123456789ab");
+        Container { engine, policy, id, ..running(name) }
     }
 
     fn expected(boot: &Boot, containers: &[Container]) -> Vec<(String, Comes)> {

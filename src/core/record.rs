@@ -272,6 +272,7 @@ pub fn matches(glob: &str, name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::container::testing::running;
     use crate::core::unit::testing::{service, words};
     use crate::core::wish::{
         Restore::{BestEffort, No, Required},
@@ -279,25 +280,7 @@ mod tests {
     };
 
     fn container(name: &str, second: i64) -> Container {
-        Container {
-            engine: Engine::Docker,
-            name: name.to_owned(),
-            image: "busybox".to_owned(),
-            policy: Policy::No,
-            unit: None,
-            removes_itself: false,
-            status: "running".to_owned(),
-            running: true,
-            restarting: false,
-            health: Health::Unchecked,
-            exit_code: 0,
-            restarts: 0,
-            started: Timestamp::from_second(second).ok(),
-            id: String::new(),
-            wish: Wish::default(),
-            compose: None,
-            joins: Vec::new(),
-        }
+        Container { started: Timestamp::from_second(second).ok(), ..running(name) }
     }
 
     #[test]

@@ -249,7 +249,7 @@ pub fn restarted(before: &Restarts, now: &Restarts, known: &[String]) -> Vec<Str
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::wish::Wish;
+    use crate::core::container::testing::running;
 
     fn unit(name: &str, active: &str, sub: &str) -> Unit {
         Unit {
@@ -374,23 +374,10 @@ mod tests {
 
     fn container(status: &str) -> Container {
         Container {
-            engine: Engine::Docker,
-            name: "db".to_owned(),
-            image: "busybox".to_owned(),
-            policy: Policy::No,
-            unit: None,
-            removes_itself: false,
             status: status.to_owned(),
             running: status == "running",
             restarting: status == "restarting",
-            health: Health::Unchecked,
-            exit_code: 0,
-            restarts: 0,
-            started: None,
-            id: String::new(),
-            wish: Wish::default(),
-            compose: None,
-            joins: Vec::new(),
+            ..running("db")
         }
     }
 
