@@ -94,16 +94,22 @@ impl ChannelError {
 }
 
 /// What went wrong while something was fetched.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{said}")]
 pub(super) struct FetchError {
     pub reason: Reason,
     pub said: String,
+    /// Who was asked has no such file; everything else is no answer.
+    pub absent: bool,
 }
 
 impl FetchError {
     pub(super) fn new(reason: Reason, said: impl Into<String>) -> Self {
-        Self { reason, said: said.into() }
+        Self { reason, said: said.into(), absent: false }
+    }
+
+    pub(super) fn absent(said: impl Into<String>) -> Self {
+        Self { absent: true, ..Self::new(Reason::Unreachable, said) }
     }
 }
 

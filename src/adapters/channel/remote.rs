@@ -129,6 +129,7 @@ impl Remote {
             StatusCode::OK => Ok((answer, had)),
             StatusCode::PARTIAL_CONTENT if had > 0 && starts_at(&answer, had) => Ok((answer, 0)),
             StatusCode::PARTIAL_CONTENT => Err(unreachable(format!("{url}: another part of it"))),
+            status @ StatusCode::NOT_FOUND => Err(FetchError::absent(format!("{url}: {status}"))),
             status => Err(unreachable(format!("{url}: {status}"))),
         }
     }
@@ -209,7 +210,7 @@ impl Download {
                 }
             }
         }
-        Err(FetchError::new(self.last.reason, self.last.said.clone()))
+        Err(self.last.clone())
     }
 
     /// What is new of a piece, at the pace that is wanted.
@@ -237,8 +238,7 @@ impl Download {
 impl Transport for Remote {
     async fn fetch(&self, url: Url) -> Result<TransportStream, TransportError> {
         let failed = |url: &Url, error: FetchError| {
-            // Whoever has no such file says so; everything else is no answer.
-            let kind = if error.said.ends_with("404 Not Found") {
+            let kind = if error.absent {
                 TransportErrorKind::FileNotFound
             } else {
                 TransportErrorKind::Other

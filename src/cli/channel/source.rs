@@ -1,9 +1,6 @@
 //! Channels of others, and where ours is published.
 
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 use url::Url;
 
@@ -63,8 +60,9 @@ impl Source {
 
 /// Reads all documents of a channel, and says what it has.
 pub(super) async fn verify(source: &str, root: &Path) -> Result<u8, CliError> {
-    let store = Scratch::new()?;
-    let channel = Source::parse(source)?.open(&Client::new(root, &store.0)).await?;
+    // Nothing was seen before, and nothing is remembered.
+    let store = tempfile::tempdir()?;
+    let channel = Source::parse(source)?.open(&Client::new(root, store.path())).await?;
     let mut text = format!("signed until {}\n", channel.expires());
     for name in channel.names() {
         let listing = channel.listing(&name).await?;
@@ -80,23 +78,6 @@ pub(super) async fn mirror_to(source: &str, to: &Path, root: &Path) -> Result<u8
     let (channel, Copied { new, known }) = Source::parse(source)?.mirror(root, to).await?;
     let until = channel.expires();
     say(&format!("{new} files came, {known} were there; signed until {until}\n"))
-}
-
-/// A folder for what is forgotten at the end.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn new() -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("rebootctl-{}", std::process::id()));
-        fs::create_dir(&path)?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
-    }
 }
 
 /// What says that all else is there; it goes last.

@@ -129,16 +129,16 @@ pub fn choose<'a>(listing: &'a Listing, node: &Node, now: Timestamp) -> Choice<'
         return Choice { target: None, held };
     }
     let recalled = current.and_then(|offer| offer.recalled.as_ref());
-    let forward = |offer: &&Offer| runs.is_none_or(|runs| offer.version > *runs);
-    let back = |offer: &&Offer| recalled.is_some() && offer.downgrade && !forward(offer);
-    let mut candidates: Vec<&Offer> = listing.releases.iter().filter(forward).collect();
+    let forward = |offer: &Offer| runs.is_none_or(|runs| offer.version > *runs);
+    let back = |offer: &Offer| {
+        recalled.is_some() && offer.downgrade && runs.is_some_and(|runs| offer.version < *runs)
+    };
+    let leads_on = |offer: &&Offer| forward(offer) || back(offer);
+    let mut candidates: Vec<&Offer> = listing.releases.iter().filter(leads_on).collect();
     candidates.sort_by_key(|offer| Reverse(&offer.version));
     // The lowest one that has not been passed.
-    let barrier = candidates.iter().rfind(|offer| offer.barrier.is_some()).copied();
-    let mut earlier: Vec<&Offer> =
-        listing.releases.iter().filter(|o| runs != Some(&o.version)).filter(back).collect();
-    earlier.sort_by_key(|offer| Reverse(&offer.version));
-    candidates.extend(earlier);
+    let ahead = |offer: &&&Offer| offer.barrier.is_some() && forward(offer);
+    let barrier = candidates.iter().rfind(ahead).copied();
     let mut target = None;
     for offer in candidates {
         match objection(offer, barrier, node, now) {
