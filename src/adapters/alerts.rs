@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::http::{self, Peer};
 use crate::{
     config::settings::Alerts,
-    core::{health::Evidence, record::ignored},
+    core::{health::Evidence, record::any_matches},
     observe::logging::chain,
 };
 
@@ -95,7 +95,7 @@ fn judge(text: &[u8], ignore: &[String]) -> Result<Evidence, String> {
     let counts = |alert: &&Alert| {
         // `pending` has not fired yet; what is neither nor is taken for a reason.
         !matches!(alert.state.as_str(), "pending" | "inactive")
-            && !ignored(ignore, &alert.labels.alertname)
+            && !any_matches(ignore, &alert.labels.alertname)
     };
     let firing: Vec<&Alert> = data.alerts.iter().filter(counts).collect();
     let mut reasons: Vec<String> = firing.iter().take(NAMED).map(|alert| sentence(alert)).collect();

@@ -11,7 +11,7 @@ pub use super::choices::{
 use super::probes::Probe;
 use crate::core::choice::Origins;
 use crate::core::plan::hex;
-use crate::core::record::{ignored, matches};
+use crate::core::record::{any_matches, matches};
 use crate::core::slots::MEMBERS_GROUP;
 use crate::core::window::Schedule;
 use crate::core::{fast::Fast, stale::Mode};
@@ -206,7 +206,7 @@ impl Hooks {
     /// Whether a hook's failure changes nothing.
     #[must_use]
     pub fn is_advisory(&self, hook: &str) -> bool {
-        ignored(&self.advisory, hook)
+        any_matches(&self.advisory, hook)
     }
 }
 

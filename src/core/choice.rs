@@ -7,7 +7,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{canary::Ripe, record::matches};
+use super::{
+    canary::Ripe,
+    record::{any_matches, matches},
+};
 
 /// What a signed archive says of itself in its Release file, and where it is (`apt_preferences(5)`).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -334,7 +337,7 @@ impl Rules {
     /// Why a version may not be installed; `None` when it may.
     #[must_use]
     pub fn objection(&self, candidate: Candidate<'_>) -> Option<Objection> {
-        let named = |globs: &[String]| globs.iter().any(|glob| matches(glob, candidate.name));
+        let named = |globs: &[String]| any_matches(globs, candidate.name);
         if named(&self.deny) {
             return Some(Objection::new("denied", "packages.deny names it"));
         }

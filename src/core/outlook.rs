@@ -200,7 +200,7 @@ mod tests {
 
     fn container(engine: Engine, name: &str, policy: Policy) -> Container {
         let id = format!("{name}-0123456789ab");
-        Container { engine, policy, id, ..running(name) }
+        Container { engine, id, policy, ..running(name) }
     }
 
     fn expected(boot: &Boot, containers: &[Container]) -> Vec<(String, Comes)> {

@@ -145,9 +145,9 @@ impl Record {
     /// The record without the units and containers whose names match one of `globs`.
     #[must_use]
     pub fn without(mut self, globs: &[String]) -> Self {
-        self.units.retain(|u| !ignored(globs, &u.name));
-        self.containers.retain(|c| !ignored(globs, &c.name));
-        self.stopped.retain(|c| !ignored(globs, &c.name));
+        self.units.retain(|u| !any_matches(globs, &u.name));
+        self.containers.retain(|c| !any_matches(globs, &c.name));
+        self.stopped.retain(|c| !any_matches(globs, &c.name));
         self.users = self.users.into_iter().map(|(n, own)| (n, own.without(globs))).collect();
         self
     }
@@ -155,7 +155,7 @@ impl Record {
     /// The record without the users whose names match none of `globs`.
     #[must_use]
     pub fn of_users(mut self, globs: &[String]) -> Self {
-        self.users.retain(|name, _| ignored(globs, name));
+        self.users.retain(|name, _| any_matches(globs, name));
         self
     }
 
@@ -257,7 +257,7 @@ impl fmt::Display for RecordedContainer {
 
 /// Whether `name` matches one of `globs` (`*` stands for any text).
 #[must_use]
-pub fn ignored(globs: &[String], name: &str) -> bool {
+pub fn any_matches(globs: &[String], name: &str) -> bool {
     globs.iter().any(|glob| matches(glob, name))
 }
 

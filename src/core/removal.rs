@@ -1,6 +1,6 @@
 //! May an installed package go, for an update that would have it removed?
 
-use super::{choice::Rules, record::matches};
+use super::{choice::Rules, record::any_matches};
 
 /// An installed package that an update would have removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub struct Removable {
 /// What stands against it, as a fragment that follows its name; `None` when it may go.
 #[must_use]
 pub fn objection(rules: &Rules, package: &Removable) -> Option<&'static str> {
-    let named = |globs: &[String]| globs.iter().any(|glob| matches(glob, &package.name));
+    let named = |globs: &[String]| any_matches(globs, &package.name);
     let against = [
         (!rules.removals, "packages.removals is \"refuse\""),
         (package.essential, "the system needs it"),

@@ -15,7 +15,7 @@ use crate::{
     core::{
         container::Engine,
         image::{Behind, Image, Named, Owner, Pull, Report, Tag},
-        record::{Record, ignored},
+        record::{Record, any_matches},
     },
     observe::logging::chain,
 };
@@ -48,7 +48,7 @@ pub async fn pull(context: &Context, wanted: &[String]) -> Result<Report, Worklo
     for client in &clients {
         for named in client.named().await? {
             let reference = named.reference.clone();
-            let Some(tag) = Tag::of(&reference).filter(|_| ignored(wanted, &reference)) else {
+            let Some(tag) = Tag::of(&reference).filter(|_| any_matches(wanted, &reference)) else {
                 continue;
             };
             let pull = match one(context, client, &record, &named, &tag).await {

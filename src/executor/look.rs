@@ -6,7 +6,7 @@ use super::{Context, WorkloadError};
 use crate::{
     adapters::{clock, containers, containers::Client},
     core::{
-        record::{Engine, Record, Units, ignored},
+        record::{Engine, Record, Units, any_matches},
         standing::Observed,
     },
     observe::logging::chain,
@@ -56,7 +56,7 @@ async fn units(context: &Context, record: &Record) -> Result<Units, WorkloadErro
     let triggers: Vec<String> = triggers.into_iter().filter(|t| !units.contains_key(t)).collect();
     units.extend(context.systemd.units(&triggers).await?);
     let mut failing = context.systemd.failing().await?;
-    failing.retain(|name, _| !ignored(&context.ignore, name));
+    failing.retain(|name, _| !any_matches(&context.ignore, name));
     units.extend(failing);
     Ok(units)
 }

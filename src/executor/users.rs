@@ -23,7 +23,7 @@ use crate::{
     config::settings::Resurrected,
     core::{
         outlook::Outlook,
-        record::{Record, ignored},
+        record::{Record, any_matches},
         rootless::{Judgement, sentences},
     },
     observe::logging::chain,
@@ -74,7 +74,7 @@ async fn counting(context: &Context) -> Result<Vec<Lingering>, WorkloadError> {
         .lingering()
         .await?
         .into_iter()
-        .partition(|user| ignored(&context.users, &user.name));
+        .partition(|user| any_matches(&context.users, &user.name));
     for user in others {
         info!("{} lingers, and is not one of workloads.users: not looked at", user.name);
     }

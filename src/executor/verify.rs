@@ -6,7 +6,7 @@ use super::{Context, WorkloadError, checks, look::look, record, users};
 use crate::core::{
     check,
     health::HealthReport,
-    record::{Record, Unit, ignored},
+    record::{Record, Unit, any_matches},
     rootless::Judgement,
     standing::{Containers, Restarts, restarted},
     wish::Restore,
@@ -55,7 +55,7 @@ pub(super) async fn judge(context: &Context, record: &Record) -> Result<Judgemen
 /// How often each of what runs was restarted by itself.
 async fn restarts(context: &Context, containers: Containers) -> Result<Restarts, WorkloadError> {
     let mut now: Restarts = context.systemd.restarts().await?;
-    now.retain(|name, _| !ignored(&context.ignore, name));
+    now.retain(|name, _| !any_matches(&context.ignore, name));
     for ((engine, name), container) in containers {
         now.insert(format!("container {name} ({engine})"), container.restarts);
     }

@@ -3,7 +3,7 @@
 
 use std::cmp::{Ordering, Reverse};
 
-use crate::{adapters::apt::version, core::record::ignored};
+use crate::{adapters::apt::version, core::record::any_matches};
 
 /// What is not in the entries.
 #[derive(Debug, Default)]
@@ -41,7 +41,7 @@ pub(super) fn kernel(files: &[(String, String)], said: &Said) -> Option<String> 
         Some(pattern) if pattern.contains(['?', '[', '@']) => return None,
         Some(pattern) => {
             let globs = [pattern.to_lowercase()];
-            entries.iter().find(|entry| ignored(&globs, &entry.name.to_lowercase()))
+            entries.iter().find(|entry| any_matches(&globs, &entry.name.to_lowercase()))
         }
     };
     let chosen = chosen?;

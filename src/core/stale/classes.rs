@@ -1,7 +1,7 @@
 //! Units that are not restarted whatever systemd says of them, by name.
 
 use super::Fate;
-use crate::core::record::ignored;
+use crate::core::record::matches;
 
 /// What a restart would take down with it, or cut off: only a reboot brings it to new files.
 const BY_REBOOT: [(&str, &[&str]); 7] = [
@@ -90,9 +90,7 @@ const LEFT: [(&str, &[&str]); 4] = [
 
 /// Nothing, where a unit is like any other; else its fate, and why.
 pub(super) fn of(name: &str) -> Result<(), (Fate, &'static str)> {
-    let find = |(_, globs): &&(&str, &[&str])| {
-        globs.iter().any(|glob| ignored(&[(*glob).to_owned()], name))
-    };
+    let find = |(_, globs): &&(&str, &[&str])| globs.iter().any(|glob| matches(glob, name));
     if let Some((why, _)) = BY_REBOOT.iter().find(find) {
         return Err((Fate::Reboot, why));
     }

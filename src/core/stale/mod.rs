@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{record::ignored, verdict::Verdict};
+use super::{record::any_matches, verdict::Verdict};
 
 mod classes;
 
@@ -256,13 +256,13 @@ fn unlimited(
         let why = "systemd has executed itself anew, and uses them still";
         return if again { Err((Fate::Reboot, why)) } else { Ok(Fate::Reexecute) };
     }
-    if ignored(&rules.never, name) {
+    if any_matches(&rules.never, name) {
         return Err((Fate::Leave, "services.never has it"));
     }
-    if ignored(&rules.ignore, name) {
+    if any_matches(&rules.ignore, name) {
         return Err((Fate::Leave, "workloads.ignore has it"));
     }
-    if ignored(&rules.by_reboot, name) {
+    if any_matches(&rules.by_reboot, name) {
         return Err((Fate::Reboot, "services.by_reboot has it"));
     }
     classes::of(name)?;
