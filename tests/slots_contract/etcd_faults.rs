@@ -390,7 +390,10 @@ async fn a_hand_off_costs_the_same_however_long_the_queue_is() {
     for nodes in [10, 50] {
         let (requests, events) = cost_per_hand_off(nodes).await;
         assert!(requests <= 4.5, "{requests} requests per hand-off with {nodes} nodes");
-        assert!(events <= 3.0, "{events} events per hand-off with {nodes} nodes");
+        // Who begins to watch just when the one before it goes hears of that twice: that may happen to
+        // a few, and not to more of them in a longer queue.
+        let few = 5.0 / f64::from(nodes);
+        assert!(events <= 3.0 + few, "{events} events per hand-off with {nodes} nodes");
     }
 }
 
