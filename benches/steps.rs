@@ -42,8 +42,10 @@ async fn step(layout: &Layout, args: &[&str]) -> Result<String, String> {
     match args {
         ["check"] => {
             let packages = Packages { origins: Origins::All, ..Settings::default().packages };
-            let rules = Rules { packages, follow: None, choice: String::new(), pull: Vec::new() };
-            let report = check(layout, &rules, None).await.map_err(|error| error.to_string())?;
+            let (follow, pull) = (None, Vec::new());
+            let rules = Rules { packages, follow, choice: String::new(), pull, channel: None };
+            let report =
+                check(layout, &rules, None, None).await.map_err(|error| error.to_string())?;
             Ok(report.plan.map_or("nothing".to_owned(), |plan| plan.id.to_string()))
         }
         ["stage", id] => {

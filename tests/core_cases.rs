@@ -11,10 +11,12 @@
 #[path = "support/core.rs"]
 mod support;
 
+use std::time::Duration;
+
 use lockkeeper::core::{
     blocker::{Blocker, Kind},
     effect::EffectId,
-    event::{Ask, Event, Outcome},
+    event::{Again, Ask, Event, Outcome},
     explain::explain,
     fast, gate,
     health::Evidence,
@@ -273,6 +275,7 @@ fn what_a_check_saw_before_the_cycle_does_not_begin_another_one_after_it() {
         kept_back: Vec::new(),
         reboot: Evidence::No,
         choice: CHOICE.to_owned(),
+        again: Again::default(),
     };
     let late = step(&steady, &policy("web-1"), now(NIGHT, 61_000), done(EffectId(5), old));
     assert!(late.ignored.is_some());
@@ -310,6 +313,7 @@ fn a_plan_chosen_by_other_rules_is_never_applied_and_replaced_at_once() {
         kept_back: Vec::new(),
         reboot: Evidence::No,
         choice: strict.choice.clone(),
+        again: Again::default(),
     };
     let found = step(&changed.state, &strict, now(NIGHT, 3000), done(id, same));
     assert_eq!(words(&found), ["probe"]);
@@ -326,6 +330,7 @@ fn an_answer_by_rules_that_are_no_longer_in_force_is_staged_and_waits() {
         kept_back: Vec::new(),
         reboot: Evidence::No,
         choice: CHOICE.to_owned(),
+        again: Again::default(),
     };
     let staging = step(&state, &strict, now(NIGHT, 2000), done(EffectId(5), old)).state;
     let SupplyTask::Staging { id, .. } = staging.supply.task else { panic!("{staging:?}") };
@@ -394,4 +399,30 @@ fn what_an_admin_does_not_want_disturbed_keeps_a_cycle_from_going_on() {
     assert_eq!(held.hold_off.unwrap().why.code, "users-logged-in");
     let asked_now = probed(Phase::Preflight { job: it(true) }, Kind::Users);
     assert_eq!(asked_now.phase.word(), "draining");
+}
+
+#[test]
+fn a_channel_says_when_it_wants_to_be_looked_at_again() {
+    let policy = policy("web-1");
+    let next = |again: Again| {
+        let mut state = quiet(now(NIGHT, 1000));
+        state.supply.task = SupplyTask::Checking { id: EffectId(5) };
+        let answer = Outcome::Checked {
+            plan: None,
+            kept_back: Vec::new(),
+            reboot: Evidence::No,
+            choice: CHOICE.to_owned(),
+            again,
+        };
+        let state = step(&state, &policy, now(NIGHT, 2000), done(EffectId(5), answer)).state;
+        state.supply.next_check.since(now(NIGHT, 2000).mono)
+    };
+    let usual = next(Again::default());
+    let turn = |seconds: i64| Again { at: Some(now(NIGHT + seconds, 0).wall), wait: None };
+    assert_eq!(next(turn(90)), Duration::from_secs(90));
+    assert_eq!(next(turn(-90)), Duration::from_secs(1), "it has come meanwhile");
+    assert_eq!(next(turn(7 * 24 * 3600)), usual, "a look is due before");
+    let day = Duration::from_secs(24 * 3600);
+    let slow = next(Again { at: None, wait: Some(day) });
+    assert!(slow + policy.check_spread >= day && slow > usual, "{slow:?}");
 }

@@ -3,6 +3,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use semver::VersionReq;
 use serde_json::Value;
 
 use super::{
@@ -98,6 +99,12 @@ keys! {
     "check.first", check_first: Duration = secs(7 * 60), between(Duration::ZERO, 7 * DAY);
     "check.interval", check_interval: Duration = secs(45 * 60), between(secs(10), 7 * DAY);
     "check.spread", check_spread: Duration = secs(5 * 60), between(Duration::ZERO, 7 * DAY);
+    "channel.name", channel_name: Option<String> = None, value::channel;
+    "channel.urls", channel_urls: Vec<String> = Vec::new(), texts(value::channel_url);
+    "channel.root", channel_root: Option<PathBuf> =
+        Some(PathBuf::from("/etc/lockkeeper/channel.root.json")), value::file;
+    "channel.ca_file", channel_ca_file: Option<PathBuf> = None, value::file;
+    "channel.within", channel_within: Option<VersionReq> = None, value::within;
     "lock.group", lock_group: Vec<String> = vec!["default".to_owned()], value::groups;
     "lock.settle", lock_settle: Duration = Duration::ZERO, between(Duration::ZERO, DAY);
     "lock.expected", lock_expected: Duration = HOUR, between(secs(60), 7 * DAY);
@@ -262,6 +269,13 @@ impl Show for Option<PathBuf> {
     fn show(&self) -> Value {
         let text = self.as_ref().map(|path| path.to_string_lossy().into_owned());
         Value::String(text.unwrap_or_default())
+    }
+}
+
+/// Unset is empty.
+impl Show for Option<VersionReq> {
+    fn show(&self) -> Value {
+        Value::String(self.as_ref().map(ToString::to_string).unwrap_or_default())
     }
 }
 

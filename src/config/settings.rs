@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use semver::VersionReq;
 use sha2::{Digest as _, Sha256};
+use url::Url;
 
 pub use super::choices::{
     ApplyMode, BootComplete, NewDependencies, OnFailure, OnOverdue, Phased, Removals, Resurrected,
@@ -23,6 +25,8 @@ pub struct Settings {
     pub strategy: Strategy,
     /// `[check]`
     pub check: Check,
+    /// `[channel]`: the release channel that this node follows; `None` by default.
+    pub channel: Option<Channel>,
     /// `[lock]`
     pub lock: Lock,
     /// `[etcd]`
@@ -67,6 +71,22 @@ pub struct Check {
     /// `spread`: each delay varies by up to this much either way, but is never negative (default 5m;
     /// at most `interval`; may be more than `first`).
     pub spread: Duration,
+}
+
+/// `[channel]`: what this node should run is what a release says (docs/channels.md).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Channel {
+    /// `name`: the channel (`stable`).
+    pub name: String,
+    /// `urls`: where it is, the best mirror first; at least one.
+    pub urls: Vec<Url>,
+    /// `root`: the file with the root of trust to begin with (default
+    /// `/etc/lockkeeper/channel.root.json`).
+    pub root: PathBuf,
+    /// `ca_file`: the authority of the servers' certificates (default: those the system trusts).
+    pub ca_file: Option<PathBuf>,
+    /// `within`: the releases that this node may have (default: all).
+    pub within: Option<VersionReq>,
 }
 
 /// `[lock]`: the reboot lock.
@@ -358,7 +378,10 @@ impl Settings {
         let Packages { origins, allow, deny, new_dependencies, removals, phased, .. } =
             &self.packages;
         let Canary { publish: _, follow, soak } = &self.canary;
-        let all = (origins, allow, deny, new_dependencies, removals, phased, follow, soak);
+        let channel = self.channel.as_ref();
+        let channel = channel.map(|channel| (&channel.name, &channel.root, &channel.within));
+        let packages = (origins, allow, deny, new_dependencies, removals, phased);
+        let all = (packages, follow, soak, channel);
         hex(&Sha256::digest(format!("{all:?}")))
     }
 

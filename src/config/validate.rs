@@ -1,6 +1,13 @@
 //! What must hold between values, and the last step to [`Settings`].
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use semver::VersionReq;
+use url::Url;
 
 use super::{
     duration,
@@ -10,8 +17,8 @@ use super::{
     origin::{Located, Place},
     probes::ProbeEntry,
     settings::{
-        Alerts, Balancer, Blockers, Canary, Check, Containers, Drain, Etcd, FleetLock, Hooks, Lock,
-        Packages, Reboot, Services, Settings, Strategy, Verify, Workloads,
+        Alerts, Balancer, Blockers, Canary, Channel, Check, Containers, Drain, Etcd, FleetLock,
+        Hooks, Lock, Packages, Reboot, Services, Settings, Strategy, Verify, Workloads,
     },
     value::{self, limit_of},
 };
@@ -43,11 +50,36 @@ pub(super) fn check(merged: &Merged, files: &[&Path]) -> Vec<ConfigError> {
             ));
         }
     }
+    errors.extend(channel(merged));
     errors.extend(etcd_access(merged));
     errors.extend(fleet_lock(merged));
     errors.extend(alerts(merged));
     errors.extend(canary(merged));
     errors.extend(probes(&merged.probes.value));
+    errors
+}
+
+/// A channel is somewhere, and is believed because of something.
+fn channel(merged: &Merged) -> Vec<ConfigError> {
+    let name = set("channel.name", &merged.channel_name);
+    let urls = ("channel.urls", merged.channel_urls.origin.place());
+    let ca = set("channel.ca_file", &merged.channel_ca_file);
+    let (named, some) = (name.1.is_some(), !merged.channel_urls.value.is_empty());
+    let mut errors = Vec::new();
+    if named && !some {
+        let help = "add urls = [\"https://www.example.com/channel\"]";
+        errors.extend(lone(name, "needs channel.urls", help));
+    }
+    if named && merged.channel_root.value.is_none() {
+        let root = ("channel.root", merged.channel_root.origin.place());
+        errors.extend(lone(root, "is needed", "name the file with the channel's root"));
+    }
+    if some && !named {
+        errors.extend(lone(urls, "needs channel.name", "say which channel, or leave this out"));
+    }
+    if !value::uses_tls(&merged.channel_urls.value) {
+        errors.extend(useless(&[ca], "channel.urls are not https"));
+    }
     errors
 }
 
@@ -221,6 +253,13 @@ impl Merged {
                 interval: self.check_interval.value,
                 spread: self.check_spread.value,
             },
+            channel: channel_of(
+                self.channel_name.value,
+                &self.channel_urls.value,
+                self.channel_root.value,
+                self.channel_ca_file.value,
+                self.channel_within.value,
+            ),
             lock: Lock {
                 groups: self.lock_group.value,
                 settle: self.lock_settle.value,
@@ -314,6 +353,18 @@ impl Merged {
             containers: Containers { pull: self.containers_pull.value },
         }
     }
+}
+
+/// The channel that is followed, if one is. Each address was read before.
+fn channel_of(
+    name: Option<String>,
+    urls: &[String],
+    root: Option<PathBuf>,
+    ca_file: Option<PathBuf>,
+    within: Option<VersionReq>,
+) -> Option<Channel> {
+    let urls = urls.iter().filter_map(|url| Url::parse(url).ok()).collect();
+    Some(Channel { name: name?, urls, root: root?, ca_file, within })
 }
 
 /// The built-in values: what a machine without any file goes by.

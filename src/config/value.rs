@@ -8,7 +8,9 @@ use std::{
 };
 
 use jiff::civil::Weekday;
+use semver::VersionReq;
 use toml::de::DeValue;
+use url::Url;
 
 use super::{
     choices::Choice,
@@ -17,6 +19,7 @@ use super::{
     fragment::{Node, Reader},
     suggest,
 };
+use crate::core::channel::release::plain;
 use crate::core::choice::{Origins, Pattern};
 use crate::core::hook::Point;
 use crate::core::slots::{MOST_GROUPS, is_group_name};
@@ -277,6 +280,54 @@ fn base(example: &str, text: &str) -> Result<String, Complaint> {
         return Err((format!("{text:?} is more than a base URL"), Some(form)));
     }
     Ok(text.to_owned())
+}
+
+/// `channel.name`: empty for none.
+#[expect(clippy::option_option, reason = "read or not, and set or not")]
+pub(super) fn channel(
+    reader: &mut Reader<'_>,
+    key: &str,
+    node: &Node<'_>,
+) -> Option<Option<String>> {
+    parsed(reader, key, node, |text| match text {
+        "" => Ok(None),
+        name if plain(name) => Ok(Some(name.to_owned())),
+        name => {
+            let help = "write its name, such as \"stable\"".to_owned();
+            Err((format!("{name:?} is not the name of a channel"), Some(help)))
+        }
+    })
+}
+
+/// One of `channel.urls`
+pub(super) fn channel_url(text: &str) -> Result<(), Complaint> {
+    let example = "https://www.example.com/channel";
+    if text.is_empty() {
+        let help = format!("write {example:?}, or [] for none");
+        return Err(("an address is empty".to_owned(), Some(help)));
+    }
+    let base = base(example, text)?;
+    Url::parse(&base).map(drop).map_err(|error| {
+        (format!("{text:?} is not a URL: {error}"), Some(format!("write {example:?}")))
+    })
+}
+
+/// `channel.within`: empty for all.
+#[expect(clippy::option_option, reason = "read or not, and set or not")]
+pub(super) fn within(
+    reader: &mut Reader<'_>,
+    key: &str,
+    node: &Node<'_>,
+) -> Option<Option<VersionReq>> {
+    parsed(reader, key, node, |text| {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        VersionReq::parse(text).map(Some).map_err(|error| {
+            let help = "write a range as Cargo has them: \"<2027\", \"=2026.9.0\", \"~2026.9\"";
+            (format!("{text:?} is no range of versions: {error}"), Some(help.to_owned()))
+        })
+    })
 }
 
 /// `fleet_lock.url`: empty for none.

@@ -1,5 +1,10 @@
 //! Facts from the outside.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
 use super::{
     blocker::Blocker,
     choice::KeptBack,
@@ -43,6 +48,15 @@ pub enum Ask {
     Cancel,
 }
 
+/// What a release channel has to say of when to look at it again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Again {
+    /// How long to wait, instead of the configured interval.
+    pub wait: Option<Duration>,
+    /// When its answer is to become another one.
+    pub at: Option<Timestamp>,
+}
+
 /// How an effect ended.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Outcome {
@@ -56,6 +70,8 @@ pub enum Outcome {
         reboot: Evidence,
         /// The rules that the packages were chosen by ([`super::policy::Policy::choice`]).
         choice: String,
+        /// When to look again.
+        again: Again,
     },
     /// `Stage` is complete.
     Staged,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     choice::KeptBack,
     effect::EffectId,
+    event::Again,
     health::Evidence,
     plan::{Plan, PlanId},
     slots::Views,
@@ -280,6 +281,9 @@ pub struct Supply {
     /// What had a newer version then and is left as it is.
     #[serde(default)]
     pub kept_back: Vec<KeptBack>,
+    /// When the channel wants to be looked at again.
+    #[serde(default)]
+    pub again: Again,
 }
 
 /// What the supply side does now.
@@ -387,6 +391,7 @@ impl State {
                 last_ok: None,
                 offered: None,
                 kept_back: Vec::new(),
+                again: Again::default(),
             },
             staged: None,
             reboot_needed: Evidence::No,

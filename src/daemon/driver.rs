@@ -34,6 +34,7 @@ use crate::{
     },
     core::{
         change::{AdminOp, Change},
+        channel::followed,
         event::{Ask, Event},
         fast, image,
         invariants::{self, Broken},
@@ -104,6 +105,8 @@ pub(super) enum Input {
     Stale(Report),
     /// What has come of pulling images.
     Images(image::Report),
+    /// What the release channel has for this node.
+    Release(followed::Report),
     /// How far an effect has come; `None` when it has ended.
     Progress(Option<Progress>),
     /// An admin's wish; the answer says whether it is taken.
@@ -128,6 +131,7 @@ pub struct Agent {
     publisher: Publisher,
     stale: Report,
     images: image::Report,
+    release: followed::Report,
     progress: Option<Progress>,
     snapshots: watch::Sender<Snapshot>,
     inputs: mpsc::UnboundedReceiver<Input>,
@@ -188,6 +192,7 @@ impl Agent {
             publisher,
             stale: Report::default(),
             images: image::Report::default(),
+            release: followed::Report::default(),
             progress: None,
             snapshots,
             inputs,
@@ -224,6 +229,10 @@ impl Agent {
                     }
                     Some(Input::Images(report)) => {
                         self.images = report;
+                        self.publish(&self.state.clone(), now());
+                    }
+                    Some(Input::Release(report)) => {
+                        self.release = report;
                         self.publish(&self.state.clone(), now());
                     }
                     Some(Input::Progress(progress)) => {
@@ -283,6 +292,7 @@ impl Agent {
             Snapshot::of(&self.state, &self.policy, &self.settings, now, problem, &self.store)
                 .with_stale(&self.stale)
                 .with_images(&self.images)
+                .with_release(&self.release)
                 .with_progress(self.progress.clone());
         let before = self.snapshots.borrow().explanation.verdict.clone();
         let verdict = &snapshot.explanation.verdict;

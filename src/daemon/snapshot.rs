@@ -6,6 +6,7 @@ use crate::{
     adapters::slots::{NodeRecord, SlotStore},
     config::settings::Settings,
     core::{
+        channel::followed,
         explain::{Explanation, explain},
         gate,
         health::Evidence,
@@ -87,6 +88,13 @@ impl Snapshot {
     /// The same, with what has come of pulling images.
     #[must_use]
     pub fn with_images(mut self, report: &image::Report) -> Self {
+        self.explanation.also.extend(report.verdicts());
+        self
+    }
+
+    /// The same, with what the release channel has for this node.
+    #[must_use]
+    pub fn with_release(mut self, report: &followed::Report) -> Self {
         self.explanation.also.extend(report.verdicts());
         self
     }

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::core::{
+    channel::followed,
     choice::KeptBack,
     health::Evidence,
     plan::{Plan, PlanId},
@@ -27,6 +28,9 @@ pub struct CheckReport {
     /// What uses files that were replaced; `None` when that could not be seen.
     #[serde(default)]
     pub stale: Option<Report>,
+    /// What the release channel has for this node, where one is followed.
+    #[serde(default)]
+    pub release: Option<followed::Report>,
 }
 
 /// Answer of `Describe`: what the staging of a plan has found out.
@@ -206,6 +210,8 @@ pub trait Executor {
     /// Refreshes private package lists and says what to install: a [`CheckReport`]. `verified`: what
     /// the canary group allows, a [`Ripe`](crate::core::canary::Ripe); empty where none is followed.
     fn check(&self, verified: &str) -> zbus::Result<String>;
+    /// What is remembered of releases: a [`Memory`](followed::Memory).
+    fn releases(&self) -> zbus::Result<String>;
     /// What the staging of a plan has found out: a [`PlanDetails`].
     fn describe(&self, plan: &str) -> zbus::Result<String>;
     /// What is new in a package of a plan (empty: in all of them): a JSON list of [`Changelog`].

@@ -1,6 +1,11 @@
 //! `Apply`: the transaction of a staged plan.
 
-use super::run::{Run, RunError};
+use jiff::Timestamp;
+
+use super::{
+    channel,
+    run::{Run, RunError},
+};
 use crate::{
     adapters::packages::{
         self, Layout, PackageError,
@@ -22,9 +27,9 @@ impl From<Outcome> for ApplyReport {
     }
 }
 
-/// What the rules in force have against beginning a plan: that it was chosen by others. The agent looks
-/// at that itself; whoever calls in its place has to keep to them, too. What has been begun is finished.
-/// `choice`: the identity of the rules in force; `None` when they cannot be read.
+/// What the rules in force have against beginning a plan: that it was chosen by others, or that its
+/// release is not believed any more. The agent looks at the first itself; whoever calls in its place has
+/// to keep to them, too. What has been begun is finished. `choice`: the identity of the rules in force; `None` when they cannot be read.
 ///
 /// # Errors
 /// When the plan's files cannot be read.
@@ -32,6 +37,7 @@ pub fn against(
     layout: &Layout,
     id: &PlanId,
     choice: Option<&str>,
+    now: Timestamp,
 ) -> Result<Option<String>, PackageError> {
     let result = plans::result(layout, id, Way::There)?;
     let ended = matches!(result, Some(Outcome::Complete | Outcome::Failed { .. }));
@@ -43,7 +49,7 @@ pub fn against(
         return Ok(Some(why.to_owned()));
     };
     if plans::choice(layout, id)?.as_deref() == Some(choice) {
-        return Ok(None);
+        return channel::against(layout, id, now);
     }
     let short = id.short();
     Ok(Some(format!(

@@ -1,32 +1,42 @@
 //! `Check`: what should this node install, and does it wait for a reboot?
 
-use super::{Rules, evidence};
+use super::{Rules, channel::Following, evidence};
 use crate::{
     adapters::packages::{self, Layout, PackageError, Resolved, Wish, plans},
-    core::canary::Ripe,
+    core::{canary::Ripe, channel::allowed::Allowed},
     dbus::executor::CheckReport,
 };
 
 /// Refreshes the private lists, resolves, and writes the plan down so that it can be staged. Of what
-/// runs it knows nothing. `verified`: what the canary group allows, where one is followed.
+/// runs it knows nothing. `verified`: what the canary group allows, where one is followed; `following`:
+/// what the channel allows, likewise.
 pub async fn check(
     layout: &Layout,
     rules: &Rules,
     verified: Option<Ripe>,
+    following: Option<&Following>,
 ) -> Result<CheckReport, PackageError> {
-    let wish = wish(rules, verified)
+    let wish = wish(rules, verified, following.map(|following| following.allowed.clone()))
         .map_err(|said| PackageError::Said { doing: "choosing packages", said })?;
     let manager = packages::of(layout)?;
     let Resolved { plan, kept_back } = manager.check(&wish).await?;
     if let Some(plan) = &plan {
         plans::remember(layout, plan, &rules.choice)?;
+        plans::set_source(layout, &plan.id, following.and_then(Following::source))?;
     }
     let reboot = evidence::reboot_evidence(layout).await;
-    Ok(CheckReport { plan, kept_back, reboot, choice: rules.choice.clone(), stale: None })
+    Ok(CheckReport {
+        plan,
+        kept_back,
+        reboot,
+        choice: rules.choice.clone(),
+        stale: None,
+        release: None,
+    })
 }
 
 /// All that packages are chosen by.
-fn wish(rules: &Rules, verified: Option<Ripe>) -> Result<Wish, String> {
+fn wish(rules: &Rules, verified: Option<Ripe>, release: Option<Allowed>) -> Result<Wish, String> {
     let canary = match (&rules.follow, verified) {
         (None, None) => None,
         (Some(group), Some(ripe)) => Some((group.clone(), ripe)),
@@ -37,5 +47,5 @@ fn wish(rules: &Rules, verified: Option<Ripe>) -> Result<Wish, String> {
                 .to_owned());
         }
     };
-    Ok(Wish { packages: rules.packages.clone(), canary })
+    Ok(Wish { packages: rules.packages.clone(), canary, release })
 }

@@ -19,7 +19,7 @@ use crate::{
     },
     config::{
         self,
-        settings::{Packages, Resurrected, Services, Settings, Workloads},
+        settings::{Channel, Packages, Resurrected, Services, Settings, Workloads},
     },
     core::standing::Restarts,
 };
@@ -28,6 +28,7 @@ pub mod announce;
 pub mod apply;
 pub mod as_user;
 pub mod at_boot;
+pub mod channel;
 pub mod check;
 pub mod confirm;
 pub mod describe;
@@ -85,6 +86,8 @@ pub struct Context {
     pub soft_reboot: PathBuf,
     /// The file that says which name of an image a pull is moving.
     pub images: PathBuf,
+    /// Where what is known of the release channel is.
+    pub channel: channel::Places,
     /// What [`verify`] saw last, as long as this process lives.
     seen: Mutex<Option<Restarts>>,
     /// Held while the admin's checks run: what was reported of those that do not count.
@@ -110,6 +113,7 @@ impl Context {
             restarted: state.join("restarted.json"),
             soft_reboot: state.join("soft-reboot.json"),
             images: state.join("images.json"),
+            channel: channel::Places::system(state),
             seen: Mutex::default(),
             checking: tokio::sync::Mutex::default(),
             asking: tokio::sync::Mutex::default(),
@@ -146,6 +150,8 @@ pub struct Rules {
     pub choice: String,
     /// `containers.pull`
     pub pull: Vec<String>,
+    /// `[channel]`
+    pub channel: Option<Channel>,
 }
 
 impl Rules {
@@ -158,6 +164,7 @@ impl Rules {
                 follow: settings.canary.follow,
                 packages: settings.packages,
                 pull: settings.containers.pull,
+                channel: settings.channel,
             }),
             Err(errors) => {
                 tracing::warn!("the configuration cannot be read: {errors}");

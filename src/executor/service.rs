@@ -11,14 +11,14 @@ use tracing::{debug, info, warn};
 use zbus::{Connection, fdo, message::Header, proxy::CacheProperties};
 
 use super::{
-    Context, Rules, announce, apply, at_boot, check, confirm, describe, evidence, hooks, images,
-    outlook, reboot, record, restore,
+    Context, Rules, announce, apply, at_boot, channel, check, confirm, describe, evidence, hooks,
+    images, outlook, reboot, record, restore,
     run::{self, Run},
     soft, stage, stale, undo, verify,
 };
 use crate::{
     adapters::{
-        node,
+        clock, node,
         packages::{PackageError, plans::Way, progress, snapshot},
         systemd::boot,
     },
@@ -173,7 +173,7 @@ impl Executor {
     fn against(&self, id: &PlanId) -> Result<Option<String>, Error> {
         let rules = Rules::read(&self.context.config);
         let choice = rules.as_ref().map(|rules| rules.choice.as_str());
-        packages(apply::against(&self.context.layout, id, choice))
+        packages(apply::against(&self.context.layout, id, choice, clock::wall()))
     }
 
     fn run<'a>(
@@ -245,13 +245,32 @@ impl Executor {
         let _call = self.admit(bus, &header).await?;
         let verified = ripe(verified)?;
         let _turn = self.packages.lock().await;
-        let report = check::check(&self.context.layout, &self.rules()?, verified).await;
+        let Context { layout, channel: places, .. } = &self.context;
+        let rules = self.rules()?;
+        let following = match &rules.channel {
+            Some(channel) => Some(done(channel::follow(places, channel).await)?),
+            None => None,
+        };
+        let report = check::check(layout, &rules, verified, following.as_ref()).await;
         let mut report = packages(report)?;
+        if let Some(following) = following {
+            report.release = Some(following.settled(places, layout, &report).await);
+        }
         let stale = stale::report(&self.context).await;
         let way = soft::outlook(&self.context, &report.reboot, &stale).await;
         report.reboot = done(soft::evidence(&self.context, report.reboot, &stale).await)?;
         report.stale = stale.ok().map(|stale| Report { way, ..stale });
         json(&report)
+    }
+
+    /// Waits for nobody: it changes nothing.
+    async fn releases(
+        &self,
+        #[zbus(connection)] bus: &Connection,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String, Error> {
+        let _call = self.admit(bus, &header).await?;
+        json(&done(self.context.channel.recall())?)
     }
 
     async fn describe(
@@ -368,6 +387,7 @@ impl Executor {
         let plan = plan_id(plan)?;
         let _turn = self.packages.lock().await;
         let program = done(run::own_program())?;
+        done(channel::deny(&self.context.channel, &self.context.layout, &plan))?;
         let report = done(undo::undo(&self.run(bus, &program, &plan, Way::Back)).await)?;
         done(stale::forget(&self.context))?;
         json(&report)

@@ -3,9 +3,12 @@
 use std::{fs, time::Duration};
 
 use lockkeeper::{
-    adapters::apt::{
-        plans::{self, Outcome, Way},
-        progress, repository, transaction,
+    adapters::{
+        apt::{
+            plans::{self, Outcome, Way},
+            progress, repository, transaction,
+        },
+        clock,
     },
     config::settings::WithoutWayBack,
     core::progress::Progress,
@@ -349,7 +352,7 @@ async fn what_was_not_chosen_by_the_rules_in_force_is_not_begun_and_what_was_beg
     let (_archive, system) = updated();
     let plan = staged(&system).await;
     let layout = &system.layout;
-    let by = |choice| against(layout, &plan.id, choice).unwrap();
+    let by = |choice| against(layout, &plan.id, choice, clock::wall()).unwrap();
     let against = |choice| by(Some(choice));
     assert_eq!(against("of the test"), None);
     assert!(by(None).unwrap().contains("the configuration cannot be read"));

@@ -320,12 +320,18 @@ async fn a_follower_takes_only_what_the_canary_has_verified() {
         ..lockkeeper::config::settings::Settings::default().packages
     };
     let follow = Some("canary".to_owned());
-    let rules = Rules { packages, follow, choice: "of the test".to_owned(), pull: Vec::new() };
+    let rules = Rules {
+        packages,
+        follow,
+        choice: "of the test".to_owned(),
+        pull: Vec::new(),
+        channel: None,
+    };
     let layout = &debian.system.layout;
-    let error = check::check(layout, &rules, None).await.unwrap_err().to_string();
+    let error = check::check(layout, &rules, None, None).await.unwrap_err().to_string();
     assert!(error.contains("what canary has verified is not known"), "{error}");
 
-    let report = check::check(layout, &rules, Some(Ripe::default())).await.unwrap();
+    let report = check::check(layout, &rules, Some(Ripe::default()), None).await.unwrap();
     assert_eq!(planned(&report), Vec::<String>::new());
     assert_eq!(kept(&report), ["base 1.0 1.1 canary", "lib 1.0 9.0 canary", "own 1.0 2.0 canary"]);
 
@@ -335,7 +341,7 @@ async fn a_follower_takes_only_what_the_canary_has_verified() {
     let mut soaking = Soaking::new("canary");
     soaking.look([&verified], jiff::Timestamp::UNIX_EPOCH);
     let ripe = soaking.ripe(std::time::Duration::ZERO, jiff::Timestamp::UNIX_EPOCH);
-    let report = check::check(layout, &rules, Some(ripe)).await.unwrap();
+    let report = check::check(layout, &rules, Some(ripe), None).await.unwrap();
     assert_eq!(planned(&report), ["lib 1.0 1.2"], "not the newest, but the one that was tried");
     assert_eq!(kept(&report), ["base 1.0 1.1 canary", "own 1.0 2.0 canary"]);
 }

@@ -16,6 +16,7 @@ mod disk;
 mod evidence;
 mod hardships;
 mod interruptions;
+mod releases;
 mod removals;
 mod snapshots;
 mod staging;
@@ -68,9 +69,14 @@ async fn check_by(
 ) -> Result<CheckReport, AptError> {
     let mut packages = Packages { origins: Origins::All, ..Settings::default().packages };
     change(&mut packages);
-    let rules =
-        Rules { packages, follow: None, choice: "of the test".to_owned(), pull: Vec::new() };
-    check::check(layout, &rules, None).await
+    let rules = Rules {
+        packages,
+        follow: None,
+        choice: "of the test".to_owned(),
+        pull: Vec::new(),
+        channel: None,
+    };
+    check::check(layout, &rules, None, None).await
 }
 
 async fn plan(system: &System) -> Plan {

@@ -5,5 +5,6 @@
 mod attacks;
 mod cli;
 mod fetching;
+mod following;
 mod lab;
 mod server;

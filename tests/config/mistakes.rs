@@ -611,3 +611,25 @@ fn a_probe_that_asks_nothing_or_too_much_is_refused() {
         ),
     ]);
 }
+
+#[test]
+fn a_channel_has_a_name_an_address_and_a_root() {
+    let told = |text: &str| told(&format!("[channel]\n{text}")).join("\n");
+    let somewhere = "urls = [\"http://www.example.com/c\"]";
+    for (text, expected) in [
+        ("name = \"stable\"", "channel.name: needs channel.urls"),
+        (somewhere, "channel.urls: needs channel.name"),
+        ("name = \"a/b\"", "\"a/b\" is not the name of a channel"),
+        ("urls = [\"ftp://www.example.com\"]", "is not a URL of HTTP"),
+        ("urls = [\"\"]", "an address is empty"),
+        ("within = \"newest\"", "\"newest\" is no range of versions"),
+        ("root = \"\"\nname = \"stable\"", "channel.root: is needed"),
+        (
+            "ca_file = \"/etc/ca.pem\"",
+            "channel.ca_file: is of no use while channel.urls are not https",
+        ),
+    ] {
+        let found = told(text);
+        assert!(found.contains(expected), "{found}");
+    }
+}

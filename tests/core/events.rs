@@ -2,7 +2,7 @@
 
 use lockkeeper::core::{
     effect::EffectId,
-    event::{Ask, Event, Outcome},
+    event::{Again, Ask, Event, Outcome},
     health::{Evidence, HealthReport},
     plan::Plan,
     slots::{Slots, SlotsView},
@@ -42,7 +42,13 @@ pub fn facts() -> Vec<(&'static str, Event)> {
 }
 
 fn checked(plan: Option<Plan>, reboot: Evidence) -> Outcome {
-    Outcome::Checked { plan, kept_back: Vec::new(), reboot, choice: CHOICE.to_owned() }
+    Outcome::Checked {
+        plan,
+        kept_back: Vec::new(),
+        reboot,
+        choice: CHOICE.to_owned(),
+        again: Again::default(),
+    }
 }
 
 /// Every answer.

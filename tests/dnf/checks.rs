@@ -139,13 +139,14 @@ async fn a_follower_takes_only_what_its_canary_has_verified() {
         follow: Some("canary".to_owned()),
         choice: String::new(),
         pull: Vec::new(),
+        channel: None,
     };
     let mut ripe = Ripe::default();
     ripe.allowed.insert("lock:noarch".to_owned(), ["2-1".to_owned()].into());
-    let report = verb::check(&system.layout, &rules, Some(ripe)).await.unwrap();
+    let report = verb::check(&system.layout, &rules, Some(ripe), None).await.unwrap();
     assert_eq!(changes(&report.plan.unwrap()), ["lock 1-1 > 2-1"]);
     assert!(kept(&report.kept_back).contains(&"beta 1:2-1: canary".to_owned()));
-    assert!(verb::check(&system.layout, &rules, None).await.is_err());
+    assert!(verb::check(&system.layout, &rules, None, None).await.is_err());
 }
 
 #[tokio::test]

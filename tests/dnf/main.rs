@@ -57,9 +57,14 @@ async fn check_by(
 ) -> Result<CheckReport, PackageError> {
     let mut packages = Packages { origins: Origins::All, ..Settings::default().packages };
     change(&mut packages);
-    let rules =
-        Rules { packages, follow: None, choice: "of the test".to_owned(), pull: Vec::new() };
-    check::check(layout, &rules, None).await
+    let rules = Rules {
+        packages,
+        follow: None,
+        choice: "of the test".to_owned(),
+        pull: Vec::new(),
+        channel: None,
+    };
+    check::check(layout, &rules, None, None).await
 }
 
 async fn staged(system: &System) -> Plan {

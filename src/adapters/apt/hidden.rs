@@ -19,12 +19,18 @@ use crate::adapters::command::Command;
 pub struct Hidden {
     versions: BTreeSet<(String, String, String)>,
     fixed: BTreeSet<(String, String)>,
+    preferred: BTreeSet<(String, String, String)>,
 }
 
 impl Hidden {
     /// Hides this version; whether it was not hidden before.
     pub fn add(&mut self, name: &str, arch: &str, version: &str) -> bool {
         self.versions.insert((name.to_owned(), arch.to_owned(), version.to_owned()))
+    }
+
+    /// Has this version replace whichever is installed, also a newer one.
+    pub fn prefer(&mut self, name: &str, arch: &str, version: &str) {
+        self.preferred.insert((name.to_owned(), arch.to_owned(), version.to_owned()));
     }
 
     /// Has an installed package stay as it is; whether that is new.
@@ -35,16 +41,20 @@ impl Hidden {
     /// Whether nothing is hidden.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.versions.is_empty() && self.fixed.is_empty()
+        self.versions.is_empty() && self.fixed.is_empty() && self.preferred.is_empty()
     }
 
     fn preferences(&self) -> String {
         let mut text = String::new();
-        for (name, arch, version) in &self.versions {
+        let never = self.versions.iter().map(|package| (package, -1));
+        let always = self.preferred.iter().map(|package| (package, 1001));
+        for ((name, arch, version), priority) in never.chain(always) {
             // apt does not know `name:all` here.
             let arch = if arch == "all" { String::new() } else { format!(":{arch}") };
-            let _ =
-                write!(text, "Package: {name}{arch}\nPin: version {version}\nPin-Priority: -1\n\n");
+            let _ = write!(
+                text,
+                "Package: {name}{arch}\nPin: version {version}\nPin-Priority: {priority}\n\n"
+            );
         }
         text
     }
@@ -132,8 +142,10 @@ mod tests {
         assert!(hidden.add("b", "i386", "1:2~rc1"));
         assert!(hidden.add("a", "all", "1"));
         assert!(!hidden.add("a", "all", "1"));
+        hidden.prefer("c", "all", "3");
         let expected = "Package: a\nPin: version 1\nPin-Priority: -1\n\n\
-                        Package: b:i386\nPin: version 1:2~rc1\nPin-Priority: -1\n\n";
+                        Package: b:i386\nPin: version 1:2~rc1\nPin-Priority: -1\n\n\
+                        Package: c\nPin: version 3\nPin-Priority: 1001\n\n";
         assert_eq!(hidden.preferences(), expected);
     }
 }

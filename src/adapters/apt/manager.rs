@@ -104,6 +104,10 @@ impl PackageManager for Apt<'_> {
         installed::versions(self.layout).boxed()
     }
 
+    fn is_newer(&self, version: &str, than: &str) -> bool {
+        super::version::compare(version, than).is_gt()
+    }
+
     fn reboot_evidence(&self) -> BoxFuture<'_, Evidence> {
         async move {
             let kernel = kernel::evidence(self.layout).await;

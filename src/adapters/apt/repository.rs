@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use super::{
     AptError, Layout, apt_get, control, durable, installed, removals,
     simulation::{self, Simulation},
+    version,
 };
 use crate::{
     adapters::command::Command,
@@ -174,9 +175,21 @@ pub fn needed_by(index: &str, name: &str) -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
+/// Is any of these to replace a newer version? Only a release of a channel says so.
+#[must_use]
+pub fn goes_back(packages: &[PackageChange]) -> bool {
+    packages.iter().any(|package| {
+        let from = package.from.as_ref();
+        from.is_some_and(|from| version::compare(from, &package.to).is_gt())
+    })
+}
+
 /// The call of apt that installs a repository: exactly it, and removes what is to go.
 pub async fn upgrade(layout: &Layout, repository: &Repository) -> Result<Command, AptError> {
-    let apt_get = apt_get::with_stage(layout, &repository.dir, "apt-get");
+    let mut apt_get = apt_get::with_stage(layout, &repository.dir, "apt-get");
+    if goes_back(&repository.packages) {
+        apt_get = apt_get.arg("--allow-downgrades");
+    }
     if repository.removes.is_empty() {
         return Ok(apt_get.args(["upgrade", "--with-new-pkgs"]));
     }

@@ -16,6 +16,7 @@ use crate::{
     adapters::packages::Resolved,
     config::settings::Phased,
     core::{
+        channel::allowed::Allowed,
         choice::{Candidate, Objection, Rules},
         plan::{PackageChange, Plan},
     },
@@ -72,6 +73,13 @@ async fn search(layout: &Layout, rules: &Rules, phased: Phased) -> Result<Search
     let (refused_so_far, needed) = (BTreeMap::new(), BTreeMap::new());
     let mut search = Search { found: all.clone(), all, refused: refused_so_far, needed };
     let mut hidden = Hidden::default();
+    for package in rules.release.iter().flat_map(Allowed::leads_back_to) {
+        hidden.prefer(&package.name, &package.arch, &package.version);
+    }
+    if !hidden.is_empty() {
+        hidden::write(layout, &hidden).await?;
+        search.found = simulate(layout, command, phased, Sight::WithoutHidden).await?;
+    }
     for _ in 0..ROUNDS {
         let refused = refused(layout, rules, &search).await?;
         let needed = removals::refused(layout, rules, &search.found.removes).await?;
@@ -125,6 +133,8 @@ async fn refused(
             let pinned = search.all.installs.iter().find(same).is_some_and(Install::is_downgrade);
             (pinned || install.is_downgrade()).then(|| Objection::new("downgrade", text))
         };
+        let back = rules.release.as_ref().is_some_and(Allowed::leads_back);
+        let older = || older().filter(|_| !back);
         rules.objection(candidate).or_else(older).map(|why| (install.clone(), why))
     };
     let mut refused: Vec<_> = installs.iter().filter_map(objection).collect();
@@ -134,7 +144,29 @@ async fn refused(
     };
     let disputed: Vec<&Install> = installs.iter().filter(disputed).collect();
     refused.extend(by_file(layout, rules, &known, &disputed).await?);
+    refused.extend(by_digest(layout, rules, installs, &refused).await?);
     Ok(refused)
+}
+
+/// What a release has against the files of those that nothing else stands against.
+async fn by_digest(
+    layout: &Layout,
+    rules: &Rules,
+    installs: &[Install],
+    refused: &[(Install, Objection)],
+) -> Result<Vec<(Install, Objection)>, AptError> {
+    let good = |install: &&Install| refused.iter().all(|(other, _)| other != *install);
+    let good: Vec<&Install> = installs.iter().filter(good).collect();
+    if rules.release.is_none() || good.is_empty() {
+        return Ok(Vec::new());
+    }
+    let files = uris::look_up(layout, good.iter().map(|install| exact(install))).await?;
+    let objection = |install: &&Install| {
+        let sha256 = file_of(install, &files).and_then(|file| file.sha256.as_deref());
+        let package = format!("{}:{}", install.name, install.arch);
+        rules.digest_objection(&package, sha256).map(|why| ((*install).clone(), why))
+    };
+    Ok(good.iter().filter_map(objection).collect())
 }
 
 /// What the rules have against the files that apt would take of these, which an archive that is not

@@ -124,8 +124,9 @@ pub fn difference(
     removes: &[Removal],
     simulation: &Simulation,
 ) -> Option<String> {
+    let downgrades = repository::goes_back(wanted);
     let wanted = wanted.iter().map(resolve::exact_name).collect();
     let goes: Vec<(&str, &str)> =
         removes.iter().map(|going| (going.name.as_str(), going.arch.as_str())).collect();
-    simulation.difference(&wanted, &goes, false)
+    simulation.difference(&wanted, &goes, downgrades)
 }

@@ -9,10 +9,12 @@ pub mod client;
 mod error;
 pub mod folder;
 pub mod keys;
+pub mod look;
 pub mod mirror;
 pub mod publisher;
 mod recorder;
 pub mod remote;
+pub mod spool;
 mod store;
 
 pub use error::{ChannelError, Reason};

@@ -41,13 +41,22 @@ impl<T: Transport + Clone + 'static> Transport for Recorder<T> {
         if !path.starts_with("metadata/") {
             return Ok(stream);
         }
-        let mut had = 0;
-        let bounded = stream.take_while(move |piece| {
-            had += piece.as_ref().map_or(0, Bytes::len);
-            std::future::ready(had <= MOST)
-        });
-        let text = bounded.into_vec().await?;
+        let text = collect(stream, MOST).await?;
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).insert(path, text.clone());
         Ok(Box::pin(stream::iter([Ok(text.into())])))
     }
+}
+
+/// What comes, but not much more than `most` bytes of it.
+pub(super) async fn collect(
+    stream: TransportStream,
+    most: usize,
+) -> Result<Vec<u8>, TransportError> {
+    let mut had = 0;
+    let bounded = stream.take_while(move |piece| {
+        let before = had;
+        had += piece.as_ref().map_or(0, Bytes::len);
+        std::future::ready(before <= most)
+    });
+    bounded.into_vec().await
 }

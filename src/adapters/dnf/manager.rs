@@ -32,6 +32,12 @@ impl<'l> Dnf<'l> {
 
 impl PackageManager for Dnf<'_> {
     fn check<'a>(&'a self, wish: &'a Wish) -> Answer<'a, Resolved> {
+        if wish.release.is_some() {
+            let said =
+                "a release of a channel has packages of Debian: unset channel.name".to_owned();
+            let refused = PackageError::Said { doing: "choosing packages", said };
+            return std::future::ready(Err(refused)).boxed();
+        }
         resolve::resolve(self.layout, wish).boxed()
     }
 
@@ -75,6 +81,10 @@ impl PackageManager for Dnf<'_> {
 
     fn installed(&self) -> Answer<'_, BTreeMap<String, String>> {
         async { Ok(installed::by_name(installed::query(self.layout).await?)) }.boxed()
+    }
+
+    fn is_newer(&self, version: &str, than: &str) -> bool {
+        super::version::compare(version, than).is_gt()
     }
 
     fn reboot_evidence(&self) -> BoxFuture<'_, Evidence> {

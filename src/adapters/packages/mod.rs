@@ -10,6 +10,7 @@ use crate::{
     config::settings::{NewDependencies, Packages, Removals, Snapshot},
     core::{
         canary::Ripe,
+        channel::allowed::Allowed,
         choice::{Distribution, KeptBack, Rules},
         health::Evidence,
         plan::{PackageChange, Plan, PlanId},
@@ -42,6 +43,8 @@ pub struct Wish {
     pub packages: Packages,
     /// The canary group that is followed, and what its nodes allow.
     pub canary: Option<(String, Ripe)>,
+    /// What the release channel allows, where one is followed.
+    pub release: Option<Allowed>,
 }
 
 impl Wish {
@@ -59,6 +62,7 @@ impl Wish {
         rules.new_dependencies = packages.new_dependencies == NewDependencies::Allow;
         rules.removals = packages.removals == Removals::Allow;
         rules.canary.clone_from(&self.canary);
+        rules.release.clone_from(&self.release);
         Ok(rules)
     }
 }
@@ -145,6 +149,9 @@ pub trait PackageManager: fmt::Debug + Send + Sync {
 
     /// The version of everything installed, by `name:arch`; an error when a package is broken.
     fn installed(&self) -> Answer<'_, BTreeMap<String, String>>;
+
+    /// Is a version newer than another?
+    fn is_newer(&self, version: &str, than: &str) -> bool;
 
     /// Does what is installed wait for a reboot?
     fn reboot_evidence(&self) -> BoxFuture<'_, Evidence>;

@@ -7,7 +7,10 @@ use serde::{Deserialize, Serialize};
 use super::{Layout, PackageError, durable, snapshot::Arranged, way_back::WayBack};
 use crate::{
     adapters::state_file,
-    core::plan::{Plan, PlanId},
+    core::{
+        channel::followed::Source,
+        plan::{Plan, PlanId},
+    },
 };
 
 const SCHEMA: u32 = 1;
@@ -33,6 +36,11 @@ struct Holds {
 #[derive(Serialize, Deserialize)]
 struct Chosen {
     by: String,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Of {
+    release: Source,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -112,6 +120,24 @@ pub fn remember(layout: &Layout, plan: &Plan, choice: &str) -> Result<(), Packag
 /// Identity of the rules that a plan was chosen by last; `None` when nobody has written it down.
 pub fn choice(layout: &Layout, id: &PlanId) -> Result<Option<String>, PackageError> {
     Ok(read::<Chosen>(&file(layout, id, "chosen.json"))?.map(|chosen| chosen.by))
+}
+
+/// Writes down which release a plan is of; `None`: of none.
+pub fn set_source(
+    layout: &Layout,
+    id: &PlanId,
+    release: Option<&Source>,
+) -> Result<(), PackageError> {
+    let path = file(layout, id, "release.json");
+    match release {
+        Some(release) => write(&path, Of { release: release.clone() }),
+        None => Ok(state_file::remove(&path)?),
+    }
+}
+
+/// The release that a plan is of, if it is of one.
+pub fn source(layout: &Layout, id: &PlanId) -> Result<Option<Source>, PackageError> {
+    Ok(read::<Of>(&file(layout, id, "release.json"))?.map(|of| of.release))
 }
 
 /// Reads a plan back, and makes sure that it is the one its id names.

@@ -189,6 +189,14 @@ fn objection(offer: &Offer, barrier: Option<&Offer>, node: &Node, now: Timestamp
 }
 
 impl Choice<'_> {
+    /// The release whose packages the node may have now: the one to update to, or the one that runs,
+    /// while the channel still has it and has not withdrawn it.
+    #[must_use]
+    pub fn wanted<'l>(&self, listing: &'l Listing, node: &Node) -> Option<&'l Offer> {
+        let version = self.target.map(|offer| &offer.version).or(node.current.as_ref())?;
+        listing.offer(version).filter(|offer| offer.recalled.is_none())
+    }
+
     /// When the answer may become another by itself.
     #[must_use]
     pub fn next_change(&self, now: Timestamp) -> Option<Timestamp> {
@@ -301,6 +309,24 @@ mod tests {
             change(&mut listing.releases[0], &mut node);
             assert_eq!(decide(&listing, &node), (None, vec![sentence.to_owned()]));
         }
+    }
+
+    #[test]
+    fn a_node_may_have_what_it_is_to_run_or_else_what_it_runs() {
+        let mut listing = listing(&["1.0.0", "2.0.0"]);
+        let wanted = |listing: &Listing, current: Option<&str>| {
+            let node = node(current);
+            let offer = choose(listing, &node, now()).wanted(listing, &node).cloned();
+            offer.map(|offer| offer.version.to_string())
+        };
+        assert_eq!(wanted(&listing, None), taken("2.0.0"));
+        listing.releases[1].rollout = Rollout::Share(0.0);
+        assert_eq!(wanted(&listing, Some("1.0.0")), taken("1.0.0"));
+        assert_eq!(wanted(&listing, Some("0.9.0")), taken("1.0.0"));
+        listing.releases[0].recalled = Some("broken".to_owned());
+        assert_eq!(wanted(&listing, Some("1.0.0")), None);
+        assert_eq!(wanted(&listing, Some("1.5.0")), None, "the channel does not have it any more");
+        assert_eq!(wanted(&listing, None), None);
     }
 
     #[test]

@@ -9,9 +9,11 @@
 //! listing, releases, node, now ─► choose ─► the release to run, or why none
 //! ```
 
+pub mod allowed;
 pub mod choose;
 mod document;
 pub mod edit;
+pub mod followed;
 pub mod listing;
 pub mod release;
 pub mod rollout;

@@ -30,6 +30,19 @@ pub enum Urgency {
     Critical,
 }
 
+impl Urgency {
+    /// The word that people see.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 /// One version of what a fleet runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Release {

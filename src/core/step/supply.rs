@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{Effect, Machine, Outcome, SupplyTask};
-use crate::core::{health::Evidence, plan::Plan, policy::Policy, state::Staged, verdict::Verdict};
+use crate::core::{
+    event::Again, health::Evidence, plan::Plan, policy::Policy, state::Staged, verdict::Verdict,
+};
 
 /// Longest time between a failure and the next check.
 const LONGEST_RETRY: Duration = Duration::from_secs(3600);
@@ -37,8 +41,12 @@ impl Machine<'_> {
 
     pub(super) fn take_supply_outcome(&mut self, outcome: Outcome) {
         match (self.state.supply.task.clone(), outcome) {
-            (SupplyTask::Checking { .. }, Outcome::Checked { plan, kept_back, reboot, choice }) => {
+            (
+                SupplyTask::Checking { .. },
+                Outcome::Checked { plan, kept_back, reboot, choice, again },
+            ) => {
                 self.state.supply.kept_back = kept_back;
+                self.state.supply.again = again;
                 self.take_check(plan, reboot, choice);
             }
             (SupplyTask::Checking { .. }, Outcome::Failed(error)) => {
@@ -93,12 +101,18 @@ impl Machine<'_> {
         self.state.supply.failures = 0;
         self.state.supply.problem = None;
         self.state.supply.task = SupplyTask::Idle;
+        let Again { wait, at } = self.state.supply.again;
         let delay = Policy::varied(
-            self.policy.check_interval,
+            wait.unwrap_or(self.policy.check_interval),
             self.policy.check_spread,
             &self.policy.node,
             self.state.supply.checks,
         );
+        // A moment that the clock has passed meanwhile is one second away.
+        let until = |at: Timestamp| {
+            Duration::try_from(at.duration_since(self.now.wall)).unwrap_or(Duration::ZERO)
+        };
+        let delay = at.map_or(delay, |at| delay.min(until(at).max(Duration::from_secs(1))));
         self.state.supply.next_check = self.now.mono.plus(delay);
     }
 

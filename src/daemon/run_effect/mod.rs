@@ -9,6 +9,7 @@ use tokio::{
 };
 use tracing::warn;
 
+mod channel;
 mod images;
 mod leaving;
 
@@ -24,7 +25,7 @@ use crate::{
         slots::{SlotStore, StoreError},
         systemd::Systemd,
     },
-    config::settings::{Canary, Settings},
+    config::settings::{Canary, Channel, Settings},
     core::{
         change::{AdminOp, Change},
         effect::{Effect, EffectId},
@@ -88,6 +89,7 @@ struct Context {
     name: String,
     nonce: String,
     canary: Canary,
+    channel: Option<Channel>,
     state_dir: PathBuf,
     told: Told,
     /// Whether images are to be pulled.
@@ -144,6 +146,7 @@ impl Runner {
             name: self.name.clone(),
             nonce: state.nonce.clone(),
             canary: settings.canary.clone(),
+            channel: settings.channel.clone(),
             state_dir: self.state_dir.clone(),
             told: self.told.clone(),
             pull: !settings.containers.pull.is_empty(),
@@ -346,11 +349,18 @@ async fn check(context: Context) -> Answer {
         None => String::new(),
     };
     let executor = context.executor().await?;
-    let report: CheckReport = parse(&within(CHECK, executor.check(&verified)).await?)?;
-    let CheckReport { plan, kept_back, reboot, choice, stale } = report;
+    let unseen = channel::fetch(&context, &executor).await.err();
+    let answer = within(CHECK, executor.check(&verified)).await;
+    let answer = answer.map_err(|error| match &unseen {
+        // What is not there was not brought.
+        Some(why) => format!("{error} (the channel could not be seen: {why})"),
+        None => error,
+    });
+    let CheckReport { plan, kept_back, reboot, choice, stale, release } = parse(&answer?)?;
     context.show(stale);
+    let again = channel::show(&context, release, unseen);
     images::begin(&context, executor);
-    Ok(Outcome::Checked { plan, kept_back, reboot, choice })
+    Ok(Outcome::Checked { plan, kept_back, reboot, choice, again })
 }
 
 async fn stage(context: Context, plan: PlanId) -> Answer {

@@ -2,7 +2,7 @@
 
 use lockkeeper::core::{
     effect::{Effect, EffectId},
-    event::{Event, Outcome},
+    event::{Again, Event, Outcome},
     health::Evidence,
     slots::Refusal,
 };
@@ -84,6 +84,7 @@ impl World {
             kept_back: Vec::new(),
             reboot: machine.evidence(),
             choice,
+            again: Again::default(),
         }
     }
 

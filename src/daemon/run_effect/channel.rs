@@ -1,0 +1,89 @@
+//! Fetching what the release channel has signed, for the executor to judge.
+
+use std::time::Duration;
+
+use semver::Version;
+use tracing::{debug, warn};
+
+use super::{Context, QUICK, parse, within};
+use crate::{
+    adapters::{
+        channel::{
+            ChannelError, Reason,
+            client::Client,
+            look::{Look, look},
+            remote::{Manners, Remote},
+            spool::Spool,
+        },
+        clock,
+    },
+    config::settings::Channel,
+    core::{
+        channel::{
+            choose::Node,
+            followed::{Memory, Report},
+        },
+        event::Again,
+    },
+    daemon::driver::Input,
+    dbus::executor::ExecutorProxy,
+    observe::logging::chain,
+};
+
+/// Fetches what the channel has for this node into the spool, where one is followed. What cannot be
+/// fetched leaves the spool as it was.
+pub(super) async fn fetch(context: &Context, executor: &ExecutorProxy<'_>) -> Result<(), String> {
+    let Some(channel) = &context.channel else { return Ok(()) };
+    let memory: Memory = parse(&within(QUICK, executor.releases()).await?)?;
+    let node = Node {
+        id: context.node.clone(),
+        current: memory.current,
+        agent: Version::parse(env!("CARGO_PKG_VERSION")).map_err(|error| chain(&error))?,
+        within: channel.within.clone(),
+        denied: memory.denied,
+    };
+    let folder = context.state_dir.join("channel");
+    let remote = Remote::new(&channel.urls, channel.ca_file.as_deref(), Manners::default())?;
+    let spool = Spool::new(&folder.join("spool"), remote);
+    let client = Client::new(&channel.root, &folder.join("seen"));
+    let mut seen = once(channel, &client, &spool, &node).await;
+    if let Err(error) = &seen
+        && spool.has_served()
+        && may_be_ours(error.reason)
+    {
+        debug!("once more without what was kept: {error}");
+        spool.empty().map_err(|error| chain(&error))?;
+        seen = once(channel, &client, &spool, &node).await;
+    }
+    seen.map_err(|error| chain(&error))?;
+    spool.keep().map_err(|error| format!("{}: {error}", folder.display()))
+}
+
+async fn once(
+    channel: &Channel,
+    client: &Client,
+    spool: &Spool<Remote>,
+    node: &Node,
+) -> Result<Look, ChannelError> {
+    look(client, spool.clone(), &channel.name, node, clock::wall()).await
+}
+
+/// Whether a damaged file of our own may be behind it.
+const fn may_be_ours(reason: Reason) -> bool {
+    matches!(
+        reason,
+        Reason::Digest | Reason::Shape | Reason::TooShort | Reason::TooLarge | Reason::Signature
+    )
+}
+
+/// Shows what the executor has found, and what stood in the way of seeing more.
+pub(super) fn show(context: &Context, found: Option<Report>, unseen: Option<String>) -> Again {
+    let mut report = found.unwrap_or_default();
+    if let Some(why) = unseen {
+        warn!("the channel cannot be seen: {why}");
+        report.problem.get_or_insert(why);
+    }
+    let again = Again { wait: report.wait.map(Duration::from_secs), at: report.again };
+    let _ = context.inputs.send(Input::Release(report));
+    again
+}

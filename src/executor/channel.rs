@@ -1,0 +1,239 @@
+//! The channel that this node follows: which release it may have. The agent has fetched what is signed,
+//! and is not believed: everything is checked here once more, against what this process saw last.
+
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use semver::Version;
+
+use crate::{
+    adapters::{
+        channel::{
+            ChannelError, Reason,
+            client::Client,
+            folder::Folder,
+            look::{Look, look},
+        },
+        clock,
+        node::{self, NodeError},
+        packages::{self, Layout, PackageError, plans},
+        state_file::{self, StateFileError},
+    },
+    config::settings::Channel,
+    core::{
+        channel::{
+            allowed::Allowed,
+            choose::Node,
+            followed::{Memory, Report, SCHEMA, Source},
+            release::Package,
+        },
+        choice::{KeptBack, RELEASE},
+        plan::PlanId,
+    },
+    dbus::executor::CheckReport,
+    observe::logging::chain,
+};
+
+/// Where the agent puts what it has fetched, on an installed system.
+pub const SPOOL: &str = "/var/lib/lockkeeper/channel/spool";
+
+/// Why what a release lets this node have cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The channel.
+    #[error("the channel {name}")]
+    Channel {
+        /// Which one.
+        name: String,
+        /// Why not.
+        source: ChannelError,
+    },
+    /// Who this node is.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// What is remembered.
+    #[error(transparent)]
+    Memory(#[from] StateFileError),
+    /// The version of this program.
+    #[error("this program's own version is no version")]
+    Version(#[from] semver::Error),
+    /// The system.
+    #[error(transparent)]
+    Packages(#[from] PackageError),
+}
+
+/// Where things are.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// What the agent has fetched.
+    pub spool: PathBuf,
+    /// Our own memory of the channel.
+    pub memory: PathBuf,
+}
+
+impl Places {
+    /// Those of an installed system, with our own files under `state`.
+    #[must_use]
+    pub fn system(state: &Path) -> Self {
+        Self { spool: PathBuf::from(SPOOL), memory: state.join("channel") }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.memory.join("releases.json")
+    }
+
+    /// What is remembered of releases.
+    ///
+    /// # Errors
+    /// When it cannot be read: what failed must not be forgotten.
+    pub fn recall(&self) -> Result<Memory, StateFileError> {
+        Ok(state_file::read(&self.file(), SCHEMA)?.unwrap_or_default())
+    }
+
+    fn remember(&self, memory: &Memory) -> Result<(), StateFileError> {
+        state_file::write(&self.file(), memory)
+    }
+}
+
+/// What the channel lets this node have.
+#[derive(Debug)]
+pub struct Following {
+    /// The packages.
+    pub allowed: Allowed,
+    /// The release they are of, and how long that may be believed; `None` when there is none.
+    source: Option<Source>,
+    /// For people.
+    pub report: Report,
+}
+
+/// Looks at the channel.
+///
+/// # Errors
+/// When it cannot be read or is not believed. One that has expired is no error: it allows nothing.
+pub async fn follow(places: &Places, channel: &Channel) -> Result<Following, FollowError> {
+    let memory = places.recall()?;
+    let node = Node {
+        id: node::id()?,
+        current: memory.current,
+        agent: Version::parse(env!("CARGO_PKG_VERSION"))?,
+        within: channel.within.clone(),
+        denied: memory.denied,
+    };
+    let client = Client::new(&channel.root, &places.memory.join("seen"));
+    let name = &channel.name;
+    let seen = look(&client, Folder::new(&places.spool), name, &node, clock::wall()).await;
+    let Look { release, back, until, report } = match seen {
+        Ok(look) => look,
+        Err(error) if error.reason == Reason::Expired => return Ok(stale(name, &node, &error)),
+        Err(source) => return Err(FollowError::Channel { name: name.clone(), source }),
+    };
+    let Some(release) = release else {
+        let why = report.held.first().cloned();
+        let why = why.unwrap_or_else(|| format!("{name} has no release for this node"));
+        return Ok(Following { allowed: Allowed::nothing(why), source: None, report });
+    };
+    let allowed = Allowed::by(name, &release, &packages::this_system().await?, back);
+    let source = Some(Source { version: release.version, until });
+    Ok(Following { allowed, source, report })
+}
+
+/// A channel that nobody signs any more may be one that somebody keeps from being seen.
+fn stale(name: &str, node: &Node, error: &ChannelError) -> Following {
+    let report = Report {
+        channel: name.to_owned(),
+        current: node.current.clone(),
+        problem: Some(error.to_string()),
+        ..Report::default()
+    };
+    let why = format!("{name} is not believed any more: {error}");
+    Following { allowed: Allowed::nothing(why), source: None, report }
+}
+
+impl Following {
+    /// The release that is allowed, if one is.
+    #[must_use]
+    pub fn source(&self) -> Option<&Source> {
+        self.source.as_ref()
+    }
+
+    /// What people are shown after a check. The release is remembered as the one that runs when nothing
+    /// of it is missing; what stays for another reason than the release itself does not count, nor what
+    /// is newer already.
+    pub async fn settled(
+        mut self,
+        places: &Places,
+        layout: &Layout,
+        check: &CheckReport,
+    ) -> Report {
+        if check.plan.is_none()
+            && let Err(error) = self.settle(places, layout, &check.kept_back).await
+        {
+            let why = chain(&error);
+            tracing::warn!("which release runs here cannot be told: {why}");
+            self.report.problem = Some(why);
+        }
+        self.report
+    }
+
+    async fn settle(
+        &mut self,
+        places: &Places,
+        layout: &Layout,
+        kept: &[KeptBack],
+    ) -> Result<(), FollowError> {
+        let Some(source) = &self.source else { return Ok(()) };
+        let manager = packages::of(layout)?;
+        let installed = manager.installed().await?;
+        let stays = |package: &str| {
+            let is_it = |kept: &&KeptBack| format!("{}:{}", kept.name, kept.arch) == package;
+            kept.iter().find(is_it).is_some_and(|kept| kept.why.code != RELEASE)
+        };
+        let missing = |(package, wanted): &(&str, &Package)| {
+            let newer = manager.is_newer(&installed[*package], &wanted.version);
+            !newer && !stays(package)
+        };
+        let lacks = self.allowed.lacks(&installed).into_iter().filter(missing);
+        self.report.lacks =
+            lacks.map(|(package, wanted)| format!("{package} {}", wanted.version)).collect();
+        let mut memory = places.recall()?;
+        if self.report.lacks.is_empty() && memory.current.as_ref() != Some(&source.version) {
+            tracing::info!("release {} of {} runs here", source.version, self.report.channel);
+            memory.current = Some(source.version.clone());
+            places.remember(&memory)?;
+        }
+        self.report.current = memory.current;
+        if self.report.current == self.report.target {
+            self.report.target = None;
+        }
+        Ok(())
+    }
+}
+
+/// Why a plan must not be begun any more, by the release it is of.
+///
+/// # Errors
+/// When the plan's files cannot be read.
+pub fn against(
+    layout: &Layout,
+    id: &PlanId,
+    now: Timestamp,
+) -> Result<Option<String>, PackageError> {
+    let source = plans::source(layout, id)?;
+    let over = source.filter(|source| source.until <= now);
+    Ok(over.map(|Source { version, until }| {
+        format!("the channel that release {version} is of has expired at {until}: check again")
+    }))
+}
+
+/// A plan is gone back from: its release is not tried again here.
+///
+/// # Errors
+/// When that cannot be read or written.
+pub fn deny(places: &Places, layout: &Layout, id: &PlanId) -> Result<(), FollowError> {
+    let Some(source) = plans::source(layout, id)? else { return Ok(()) };
+    let mut memory = places.recall()?;
+    if memory.denied.insert(source.version) {
+        places.remember(&memory)?;
+    }
+    Ok(())
+}
