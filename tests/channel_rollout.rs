@@ -50,6 +50,7 @@ fn take(listing: &Listing, random: &mut Random) -> BTreeMap<usize, u64> {
     for number in 0..NODES {
         let node = Node {
             id: format!("{:032x}", number * 7919),
+            partial: None,
             current: Some(Version::new(1, 0, 0)),
             agent: Version::new(1, 0, 0),
             within: None,

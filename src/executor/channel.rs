@@ -16,7 +16,7 @@ use crate::{
         },
         clock,
         node::{self, NodeError},
-        packages::{self, Layout, PackageError, plans},
+        packages::{self, Layout, PackageError, PackageManager, plans},
         state_file::{self, StateFileError},
     },
     config::settings::Channel,
@@ -28,10 +28,8 @@ use crate::{
             release::Package,
         },
         choice::{KeptBack, RELEASE},
-        plan::PlanId,
+        plan::{Plan, PlanId},
     },
-    dbus::executor::CheckReport,
-    observe::logging::chain,
 };
 
 /// Where the agent puts what it has fetched, on an installed system.
@@ -90,6 +88,17 @@ impl Places {
         Ok(state_file::read(&self.file(), SCHEMA)?.unwrap_or_default())
     }
 
+    /// A release, or a part of it, is installed.
+    fn runs(&self, source: &Source) -> Result<Memory, StateFileError> {
+        let mut memory = self.recall()?;
+        if memory.runs(&source.version, source.complete) {
+            let part = if source.complete { "" } else { "a part of " };
+            tracing::info!("{part}release {} runs here", source.version);
+            self.remember(&memory)?;
+        }
+        Ok(memory)
+    }
+
     fn remember(&self, memory: &Memory) -> Result<(), StateFileError> {
         state_file::write(&self.file(), memory)
     }
@@ -115,6 +124,7 @@ pub async fn follow(places: &Places, channel: &Channel) -> Result<Following, Fol
     let node = Node {
         id: node::id()?,
         current: memory.current,
+        partial: memory.partial,
         agent: Version::parse(env!("CARGO_PKG_VERSION"))?,
         within: channel.within.clone(),
         denied: memory.denied,
@@ -133,7 +143,7 @@ pub async fn follow(places: &Places, channel: &Channel) -> Result<Following, Fol
         return Ok(Following { allowed: Allowed::nothing(why), source: None, report });
     };
     let allowed = Allowed::by(name, &release, &packages::this_system().await?, back);
-    let source = Some(Source { version: release.version, until });
+    let source = Some(Source { version: release.version, until, complete: false });
     Ok(Following { allowed, source, report })
 }
 
@@ -142,6 +152,7 @@ fn stale(name: &str, node: &Node, error: &ChannelError) -> Following {
     let report = Report {
         channel: name.to_owned(),
         current: node.current.clone(),
+        partial: node.partial.clone(),
         problem: Some(error.to_string()),
         ..Report::default()
     };
@@ -156,57 +167,65 @@ impl Following {
         self.source.as_ref()
     }
 
-    /// What people are shown after a check. The release is remembered as the one that runs when nothing
-    /// of it is missing; what stays for another reason than the release itself does not count, nor what
-    /// is newer already.
-    pub async fn settled(
-        mut self,
-        places: &Places,
-        layout: &Layout,
-        check: &CheckReport,
-    ) -> Report {
-        if check.plan.is_none()
-            && let Err(error) = self.settle(places, layout, &check.kept_back).await
-        {
-            let why = chain(&error);
-            tracing::warn!("which release runs here cannot be told: {why}");
-            self.report.problem = Some(why);
-        }
-        self.report
-    }
-
-    async fn settle(
+    /// Takes in what a check has found: what of the release would be missing with the plan installed. What
+    /// stays for another reason than the release itself is not missing, nor what is newer already.
+    pub async fn compare(
         &mut self,
-        places: &Places,
-        layout: &Layout,
+        manager: &dyn PackageManager,
+        plan: Option<&Plan>,
         kept: &[KeptBack],
-    ) -> Result<(), FollowError> {
-        let Some(source) = &self.source else { return Ok(()) };
-        let manager = packages::of(layout)?;
-        let installed = manager.installed().await?;
+    ) -> Result<(), PackageError> {
+        let Some(source) = &mut self.source else { return Ok(()) };
+        let mut have = manager.installed().await?;
+        for change in plan.iter().flat_map(|plan| &plan.packages) {
+            have.insert(format!("{}:{}", change.name, change.arch), change.to.clone());
+        }
         let stays = |package: &str| {
             let is_it = |kept: &&KeptBack| format!("{}:{}", kept.name, kept.arch) == package;
             kept.iter().find(is_it).is_some_and(|kept| kept.why.code != RELEASE)
         };
         let missing = |(package, wanted): &(&str, &Package)| {
-            let newer = manager.is_newer(&installed[*package], &wanted.version);
-            !newer && !stays(package)
+            !manager.is_newer(&have[*package], &wanted.version) && !stays(package)
         };
-        let lacks = self.allowed.lacks(&installed).into_iter().filter(missing);
+        let lacks = self.allowed.lacks(&have).into_iter().filter(missing);
         self.report.lacks =
             lacks.map(|(package, wanted)| format!("{package} {}", wanted.version)).collect();
-        let mut memory = places.recall()?;
-        if self.report.lacks.is_empty() && memory.current.as_ref() != Some(&source.version) {
-            tracing::info!("release {} of {} runs here", source.version, self.report.channel);
-            memory.current = Some(source.version.clone());
-            places.remember(&memory)?;
-        }
-        self.report.current = memory.current;
-        if self.report.current == self.report.target {
-            self.report.target = None;
-        }
+        source.complete = self.report.lacks.is_empty();
         Ok(())
     }
+
+    /// What people are shown. A release of which nothing is to be installed, and nothing is missing, is
+    /// remembered as the one that runs.
+    ///
+    /// # Errors
+    /// When what is remembered cannot be read or written.
+    pub fn settled(
+        mut self,
+        places: &Places,
+        plan: Option<&Plan>,
+    ) -> Result<Report, StateFileError> {
+        if let (None, Some(source)) = (plan, &self.source)
+            && source.complete
+        {
+            let memory = places.runs(source)?;
+            (self.report.current, self.report.partial) = (memory.current, memory.partial);
+            if self.report.current == self.report.target {
+                self.report.target = None;
+            }
+        }
+        Ok(self.report)
+    }
+}
+
+/// A plan is good: its release, or a part of it, is what this node has.
+///
+/// # Errors
+/// When that cannot be read or written.
+pub fn confirmed(places: &Places, layout: &Layout, id: &PlanId) -> Result<(), FollowError> {
+    if let Some(source) = plans::source(layout, id)? {
+        places.runs(&source)?;
+    }
+    Ok(())
 }
 
 /// Why a plan must not be begun any more, by the release it is of.
@@ -220,7 +239,7 @@ pub fn against(
 ) -> Result<Option<String>, PackageError> {
     let source = plans::source(layout, id)?;
     let over = source.filter(|source| source.until <= now);
-    Ok(over.map(|Source { version, until }| {
+    Ok(over.map(|Source { version, until, .. }| {
         format!("the channel that release {version} is of has expired at {until}: check again")
     }))
 }

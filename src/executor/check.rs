@@ -5,6 +5,7 @@ use crate::{
     adapters::packages::{self, Layout, PackageError, Resolved, Wish, plans},
     core::{canary::Ripe, channel::allowed::Allowed},
     dbus::executor::CheckReport,
+    observe::logging::chain,
 };
 
 /// Refreshes the private lists, resolves, and writes the plan down so that it can be staged. Of what
@@ -14,15 +15,23 @@ pub async fn check(
     layout: &Layout,
     rules: &Rules,
     verified: Option<Ripe>,
-    following: Option<&Following>,
+    mut following: Option<&mut Following>,
 ) -> Result<CheckReport, PackageError> {
-    let wish = wish(rules, verified, following.map(|following| following.allowed.clone()))
+    let wish = wish(rules, verified, following.as_ref().map(|following| following.allowed.clone()))
         .map_err(|said| PackageError::Said { doing: "choosing packages", said })?;
     let manager = packages::of(layout)?;
     let Resolved { plan, kept_back } = manager.check(&wish).await?;
+    if let Some(following) = &mut following
+        && let Err(error) = following.compare(manager.as_ref(), plan.as_ref(), &kept_back).await
+    {
+        let why = chain(&error);
+        tracing::warn!("whether a release is complete cannot be told: {why}");
+        following.report.problem = Some(why);
+    }
     if let Some(plan) = &plan {
         plans::remember(layout, plan, &rules.choice)?;
-        plans::set_source(layout, &plan.id, following.and_then(Following::source))?;
+        let source = following.and_then(|following| following.source().cloned());
+        plans::set_source(layout, &plan.id, source.as_ref())?;
     }
     let reboot = evidence::reboot_evidence(layout).await;
     Ok(CheckReport {

@@ -247,14 +247,14 @@ impl Executor {
         let _turn = self.packages.lock().await;
         let Context { layout, channel: places, .. } = &self.context;
         let rules = self.rules()?;
-        let following = match &rules.channel {
+        let mut following = match &rules.channel {
             Some(channel) => Some(done(channel::follow(places, channel).await)?),
             None => None,
         };
-        let report = check::check(layout, &rules, verified, following.as_ref()).await;
+        let report = check::check(layout, &rules, verified, following.as_mut()).await;
         let mut report = packages(report)?;
         if let Some(following) = following {
-            report.release = Some(following.settled(places, layout, &report).await);
+            report.release = Some(done(following.settled(places, report.plan.as_ref()))?);
         }
         let stale = stale::report(&self.context).await;
         let way = soft::outlook(&self.context, &report.reboot, &stale).await;
@@ -504,6 +504,7 @@ impl Executor {
         let plan = maybe_plan_id(plan)?;
         let _turn = self.packages.lock().await;
         if let Some(plan) = plan {
+            done(channel::confirmed(&self.context.channel, &self.context.layout, &plan))?;
             packages(confirm::confirm(&self.context.layout, &plan))?;
             snapshot::free(&self.context.layout, &plan).await;
         }

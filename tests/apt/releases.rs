@@ -139,9 +139,10 @@ impl Fleet {
             channel: Some(followed),
         };
         let (layout, places) = (&self.node.layout, self.places());
-        let following = channel::follow(&places, rules.channel.as_ref().unwrap()).await.unwrap();
-        let report = check::check(layout, &rules, None, Some(&following)).await.unwrap();
-        let release = following.settled(&places, layout, &report).await;
+        let mut following =
+            channel::follow(&places, rules.channel.as_ref().unwrap()).await.unwrap();
+        let report = check::check(layout, &rules, None, Some(&mut following)).await.unwrap();
+        let release = following.settled(&places, report.plan.as_ref()).unwrap();
         (report, release)
     }
 
@@ -300,4 +301,35 @@ async fn a_release_that_was_gone_back_from_is_not_offered_here_again() {
     assert_eq!(release.held, ["1.0.0 failed on this node"]);
     fleet.release("1.0.1", &[("alpha", "1.2")]).await;
     assert_eq!(changes(&fleet.check().await.0.plan.unwrap()), ["alpha 1.0 1.2"]);
+}
+
+#[tokio::test]
+async fn a_release_that_is_withdrawn_before_the_next_look_is_left_and_so_is_a_part_of_one() {
+    let fleet = Fleet::new().await;
+    fleet.release("1.0.0", &[("alpha", "1.1"), ("beta", "1.1")]).await;
+    fleet.update().await;
+    let gone = release::Package { version: "1.3".to_owned(), ..fleet.package("beta", "1.2") };
+    for (version, packages, said) in [
+        ("2.0.0", vec![fleet.package("alpha", "1.2")], (Some("2.0.0"), None)),
+        ("3.0.0", vec![fleet.package("alpha", "1.2"), gone], (Some("1.0.0"), Some("3.0.0"))),
+    ] {
+        fleet.release_of(version, packages).await;
+        let plan = fleet.check().await.0.plan.unwrap();
+        fleet.install(&plan).await;
+        channel::confirmed(&fleet.places(), &fleet.node.layout, &plan.id).unwrap();
+        let memory = fleet.places().recall().unwrap();
+        let text = |version: &Option<Version>| version.as_ref().map(ToString::to_string);
+        let found = (text(&memory.current), text(&memory.partial));
+        assert_eq!((found.0.as_deref(), found.1.as_deref()), said);
+        fleet
+            .list(|offers| {
+                offers[0].downgrade = true;
+                offers.last_mut().unwrap().recalled = Some("eats disks".to_owned());
+            })
+            .await;
+        let plan = fleet.check().await.0.plan.unwrap();
+        assert_eq!(changes(&plan), ["alpha 1.2 1.1"]);
+        assert_eq!(runs(&fleet.update().await).as_deref(), Some("1.0.0"));
+        assert_eq!(fleet.places().recall().unwrap().partial, None);
+    }
 }

@@ -29,6 +29,7 @@ fn node(current: &str) -> Node {
     Node {
         id: "0123".to_owned(),
         current: Version::parse(current).ok(),
+        partial: None,
         agent: Version::new(1, 0, 0),
         within: None,
         denied: BTreeSet::new(),

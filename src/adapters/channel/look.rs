@@ -17,7 +17,7 @@ pub struct Look {
     /// The release whose packages it may have: the one to update to, or the one that runs. `None`:
     /// nothing may be installed.
     pub release: Option<Release>,
-    /// It is older than the one that runs, and that one was withdrawn.
+    /// It is older than what is installed, and that was withdrawn.
     pub back: bool,
     /// Until when all of this may be believed.
     pub until: Timestamp,
@@ -47,11 +47,12 @@ where
         None => None,
     };
     let target = choice.target.map(|offer| offer.version.clone());
-    let back = target.as_ref().zip(node.current.as_ref()).is_some_and(|(to, from)| to < from);
+    let back = target.as_ref().zip(node.has()).is_some_and(|(to, from)| to < from);
     let is_new = release.as_ref().filter(|_| target.is_some());
     let report = Report {
         channel: name.to_owned(),
         current: node.current.clone(),
+        partial: node.partial.clone(),
         notes: is_new.map(|release| release.notes.clone()).unwrap_or_default(),
         urgency: is_new.map(|release| release.urgency).unwrap_or_default(),
         held: choice.held.iter().map(ToString::to_string).collect(),

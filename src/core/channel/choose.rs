@@ -17,12 +17,22 @@ pub struct Node {
     pub id: String,
     /// The release it runs; `None` when it has had none yet.
     pub current: Option<Version>,
+    /// A release of which it has installed something, and not all.
+    pub partial: Option<Version>,
     /// The version of lockkeeper on it.
     pub agent: Version,
     /// The releases that its admin allows; `None`: all.
     pub within: Option<VersionReq>,
     /// Releases that failed here.
     pub denied: BTreeSet<Version>,
+}
+
+impl Node {
+    /// The release whose packages it has, or some of them.
+    #[must_use]
+    pub fn has(&self) -> Option<&Version> {
+        self.partial.as_ref().or(self.current.as_ref())
+    }
 }
 
 /// What is decided.
@@ -128,10 +138,11 @@ pub fn choose<'a>(listing: &'a Listing, node: &Node, now: Timestamp) -> Choice<'
         let held = vec![Held { version: offer.version.clone(), why: Why::DeadEnd(why.clone()) }];
         return Choice { target: None, held };
     }
-    let recalled = current.and_then(|offer| offer.recalled.as_ref());
+    let has = node.has().and_then(|version| listing.offer(version));
+    let recalled = has.and_then(|offer| offer.recalled.as_ref());
     let forward = |offer: &Offer| runs.is_none_or(|runs| offer.version > *runs);
     let back = |offer: &Offer| {
-        recalled.is_some() && offer.downgrade && runs.is_some_and(|runs| offer.version < *runs)
+        recalled.is_some() && offer.downgrade && node.has().is_some_and(|has| offer.version < *has)
     };
     let leads_on = |offer: &&Offer| forward(offer) || back(offer);
     let mut candidates: Vec<&Offer> = listing.releases.iter().filter(leads_on).collect();
@@ -149,7 +160,9 @@ pub fn choose<'a>(listing: &'a Listing, node: &Node, now: Timestamp) -> Choice<'
             Some(why) => held.push(Held { version: offer.version.clone(), why }),
         }
     }
-    if let (Some(offer), Some(why)) = (current, recalled) {
+    if let (Some(offer), Some(why)) = (has, recalled)
+        && held.iter().all(|held| held.version != offer.version)
+    {
         held.push(Held { version: offer.version.clone(), why: Why::Recalled(why.clone()) });
     }
     Choice { target, held }
@@ -230,6 +243,7 @@ mod tests {
         Node {
             id: "0123".to_owned(),
             current: current.map(version),
+            partial: None,
             agent: version("1.2.0"),
             within: None,
             denied: BTreeSet::new(),
@@ -360,6 +374,12 @@ mod tests {
         assert_eq!(decide(&listing, &runs), (taken("1.0.0"), vec![said.clone()]));
         listing.offer_mut(&version("1.0.0")).unwrap().downgrade = false;
         assert_eq!(decide(&listing, &runs), (None, vec![said.clone()]));
+        // So is one of which only a part is there.
+        let part = Node { partial: Some(version("2.0.0")), ..node(Some("1.1.0")) };
+        assert_eq!(decide(&listing, &part), (None, vec![said.clone()]));
+        listing.offer_mut(&version("1.1.0")).unwrap().downgrade = true;
+        assert_eq!(decide(&listing, &part), (taken("1.1.0"), vec![said.clone()]));
+        listing.offer_mut(&version("1.1.0")).unwrap().downgrade = false;
         // What mends it goes before the way back.
         listing.offer_mut(&version("1.0.0")).unwrap().downgrade = true;
         listing.releases.push(Offer::new(version("2.0.1"), Rollout::EVERYBODY));

@@ -19,13 +19,33 @@ pub struct Memory {
     pub schema: u32,
     /// The release that it runs: all of its packages that the node has were seen to be installed.
     pub current: Option<Version>,
+    /// A release of which something was installed since, and not all.
+    #[serde(default)]
+    pub partial: Option<Version>,
     /// Releases that failed here, and were gone back from.
     pub denied: BTreeSet<Version>,
 }
 
+impl Memory {
+    /// Something of a release was installed, or there was nothing to install of it; `complete`: all of
+    /// it is there. What failed here is not remembered as anything else. Whether that is news.
+    pub fn runs(&mut self, version: &Version, complete: bool) -> bool {
+        if self.denied.contains(version) {
+            return false;
+        }
+        let before = (self.current.clone(), self.partial.clone());
+        if complete {
+            (self.current, self.partial) = (Some(version.clone()), None);
+        } else {
+            self.partial = Some(version.clone()).filter(|_| self.current.as_ref() != Some(version));
+        }
+        before != (self.current.clone(), self.partial.clone())
+    }
+}
+
 impl Default for Memory {
     fn default() -> Self {
-        Self { schema: SCHEMA, current: None, denied: BTreeSet::new() }
+        Self { schema: SCHEMA, current: None, partial: None, denied: BTreeSet::new() }
     }
 }
 
@@ -36,6 +56,8 @@ pub struct Source {
     pub version: Version,
     /// Until when the channel may be believed: afterwards the plan is not begun.
     pub until: Timestamp,
+    /// With the plan all of it is installed.
+    pub complete: bool,
 }
 
 /// What a look at the channel has found, for people.
@@ -45,6 +67,8 @@ pub struct Report {
     pub channel: String,
     /// The release that runs here.
     pub current: Option<Version>,
+    /// The release of which only a part does.
+    pub partial: Option<Version>,
     /// The release to update to.
     pub target: Option<Version>,
     /// What it is about.
@@ -88,6 +112,10 @@ impl Report {
                 format!("release {target} of {channel} is offered ({urgency}); {from}{notes}")
             }
         };
+        let release = match &self.partial {
+            Some(partial) => format!("{release}; a part of {partial} is installed"),
+            None => release,
+        };
         let held = (!self.held.is_empty()).then(|| self.held.join("; "));
         let lacks = (!self.lacks.is_empty()).then(|| {
             let more = self.lacks.len().saturating_sub(NAMED);
@@ -111,6 +139,20 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_part_of_a_release_is_remembered_until_a_whole_one_is_there() {
+        let mut memory = Memory::default();
+        let [one, two] = [1, 2].map(|major| Version::new(major, 0, 0));
+        assert!(memory.runs(&one, true) && !memory.runs(&one, true));
+        assert!(memory.runs(&two, false));
+        assert_eq!((&memory.current, &memory.partial), (&Some(one.clone()), &Some(two.clone())));
+        assert!(memory.runs(&two, true));
+        assert_eq!((&memory.current, &memory.partial), (&Some(two.clone()), &None));
+        assert!(!memory.runs(&two, false), "a package more of the one that runs");
+        memory.denied.insert(one.clone());
+        assert!(!memory.runs(&one, true), "it was gone back from");
+    }
 
     #[test]
     fn a_node_that_follows_nothing_says_nothing_and_one_that_does_says_where_it_stands() {

@@ -38,6 +38,7 @@ pub(super) async fn fetch(context: &Context, executor: &ExecutorProxy<'_>) -> Re
     let node = Node {
         id: context.node.clone(),
         current: memory.current,
+        partial: memory.partial,
         agent: Version::parse(env!("CARGO_PKG_VERSION")).map_err(|error| chain(&error))?,
         within: channel.within.clone(),
         denied: memory.denied,

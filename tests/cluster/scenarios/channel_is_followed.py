@@ -127,7 +127,7 @@ def half_way(lab: Lab, origin: Node, alpha: Node, stable: list[Node]) -> str:
     admin(origin, "publish", "/srv/www/channel")
     lab.wait_updated([first], "3.0", SET)
     runs([first], name)
-    said = until("the other waits", lambda: held(last, f"{name} is offered to {share:.0f}"[:-1]), 60, 0.3)
+    said = until("the other waits", lambda: waits(last, name), 60, 0.3)
     assert on(last, "2.0", SET), last.versions(SET)
     lab.say(f"{first.name} has it; {last.name}: {said}")
     return name
@@ -139,10 +139,10 @@ def place(node: Node, name: str) -> float | None:
     return float(found[1]) if found else None
 
 
-def held(node: Node, words: str) -> str | None:
-    """Why a release is not taken, once these words are among it."""
+def waits(node: Node, name: str) -> str | None:
+    """What the node says of its turn, once the rollout has begun."""
     said = verdict(node, "release-held") or ""
-    return said if words in said else None
+    return said if f"{name} is offered to " in said and "offered to 0 %" not in said else None
 
 
 def runs(nodes: list[Node], name: str) -> None:
