@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build deps check test cluster deb demo boot boot-lvm bench bench-lock bench-packages bench-restore bench-stale clean help
+.PHONY: build deps check test cluster deb demo boot boot-lvm fuzz bench bench-lock bench-packages bench-restore bench-stale clean help
 
 VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 DEB := build/lockkeeper_$(VERSION)_$(shell dpkg --print-architecture).deb
@@ -43,6 +43,11 @@ $(DEB): $(DEB_SOURCES)
 ## demo: three nodes update themselves, one at a time, before your eyes
 demo: deps $(DEB)
 	$(SUDO) tests/cluster/demo --deb $(DEB)
+
+## fuzz: libFuzzer tries every parser that reads what comes over a network, FUZZ_SECONDS each
+FUZZ_SECONDS ?= 60
+fuzz: deps
+	scripts/fuzz $(FUZZ_SECONDS)
 
 ## bench: what the installed agent costs
 bench: deps $(DEB)

@@ -86,7 +86,11 @@ fn says_why(body: &[u8]) -> bool {
     serde_json::from_slice::<Answer>(body).is_ok_and(|answer| answer.status != "success")
 }
 
-fn judge(text: &[u8], ignore: &[String]) -> Result<Evidence, String> {
+/// What an answer of the server comes to.
+///
+/// # Errors
+/// When it is none, or one that says that something is wrong.
+pub fn judge(text: &[u8], ignore: &[String]) -> Result<Evidence, String> {
     let answer: Answer = serde_json::from_slice(text)
         .map_err(|error| format!("the answer is not Prometheus's: {}", chain(&error)))?;
     let ("success", Some(data)) = (answer.status.as_str(), answer.data) else {

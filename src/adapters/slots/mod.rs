@@ -375,7 +375,10 @@ fn dated(mut slots: Slots, claim: &Holder, waited: Duration) -> Slots {
 }
 
 /// The semaphore as stored at `place` (a key, a path).
-fn parse_slots(bytes: &[u8], place: &str) -> Result<Slots, StoreError> {
+///
+/// # Errors
+/// When it is none, or a newer program's.
+pub fn parse_slots(bytes: &[u8], place: &str) -> Result<Slots, StoreError> {
     parse(bytes, place)
 }
 
