@@ -18,6 +18,8 @@ mod hardships;
 mod interruptions;
 mod releases;
 mod removals;
+#[path = "../support/server.rs"]
+mod server;
 mod snapshots;
 mod staging;
 #[path = "../support/system.rs"]

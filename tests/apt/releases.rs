@@ -12,6 +12,7 @@ use lockkeeper::{
     config::settings::{Channel, Packages, Settings, WithoutWayBack},
     core::{
         channel::{
+            archive,
             followed::Report,
             listing::Offer,
             release::{self, Release, Set},
@@ -33,8 +34,9 @@ use tempfile::TempDir;
 
 use crate::{
     apply,
-    archive::{Archive, Package},
+    archive::{Archive, Package, open_dir},
     changes,
+    server::Server,
     system::System,
 };
 
@@ -74,9 +76,23 @@ impl Fleet {
     }
 
     async fn release_of(&self, version: &str, packages: Vec<release::Package>) {
+        self.release_with(version, packages, Vec::new()).await;
+    }
+
+    async fn release_with(
+        &self,
+        version: &str,
+        packages: Vec<release::Package>,
+        archives: Vec<archive::Archive>,
+    ) {
         let (distribution, arch) = managers::this_system().await.unwrap();
-        let set =
-            Set { distribution: distribution.id, codename: distribution.codename, arch, packages };
+        let set = Set {
+            distribution: distribution.id,
+            codename: distribution.codename,
+            arch,
+            archives,
+            packages,
+        };
         let version = Version::parse(version).unwrap();
         let release = Release::new(version.clone(), Timestamp::UNIX_EPOCH, vec![set]);
         let mut publisher = self.publisher();
@@ -332,4 +348,31 @@ async fn a_release_that_is_withdrawn_before_the_next_look_is_left_and_so_is_a_pa
         assert_eq!(runs(&fleet.update().await).as_deref(), Some("1.0.0"));
         assert_eq!(fleet.places().recall().unwrap().partial, None);
     }
+}
+
+#[tokio::test]
+async fn a_release_brings_the_archive_that_still_has_what_the_others_have_replaced() {
+    let fleet = Fleet::new().await;
+    let snapshot = open_dir();
+    for file in fs::read_dir(fleet.archive.path()).unwrap() {
+        let path = file.unwrap().path();
+        fs::copy(&path, snapshot.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let server = Server::of(snapshot.path()).await;
+    let wanted = fleet.package("alpha", "1.1");
+    fleet.archive.withdraw("alpha");
+    fleet.archive.publish(&[Package::new("alpha", "1.2")]);
+    fleet.release_of("1.0.0", vec![wanted.clone()]).await;
+    let (report, release) = fleet.check().await;
+    assert_eq!((report.plan, release.lacks), (None, vec!["alpha:all 1.1".to_owned()]));
+
+    let line = format!("deb {} ./", server.url);
+    let archives = vec![archive::Archive::parse(&line).unwrap()];
+    fleet.release_with("1.0.1", vec![wanted], archives).await;
+    assert_eq!(runs(&fleet.update().await).as_deref(), Some("1.0.1"));
+    assert_eq!(fleet.has(), ["1.1", "1.0"]);
+    // It is the release's, and goes with it.
+    fleet.release("1.0.2", &[("alpha", "1.2")]).await;
+    assert_eq!(runs(&fleet.update().await).as_deref(), Some("1.0.2"));
+    assert!(!fleet.node.layout.sources().exists());
 }

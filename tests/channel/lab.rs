@@ -143,6 +143,7 @@ pub fn release(version: &Version) -> Release {
         distribution: "debian".to_owned(),
         codename: "bookworm".to_owned(),
         arch: "amd64".to_owned(),
+        archives: Vec::new(),
         packages: vec![package],
     };
     Release::new(version.clone(), Timestamp::UNIX_EPOCH, vec![set])

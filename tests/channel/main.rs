@@ -7,4 +7,5 @@ mod cli;
 mod fetching;
 mod following;
 mod lab;
+#[path = "../support/server.rs"]
 mod server;

@@ -38,8 +38,13 @@ fn apt_program(layout: &Layout, name: &str) -> Command {
 /// is most of what such a call costs.
 #[must_use]
 pub fn with_our_lists(layout: &Layout, name: &str) -> Command {
+    let mut command = apt_program(layout, name);
+    if layout.sources().exists() {
+        command =
+            options(command, &[("Dir::Etc::SourceList", layout.sources().display().to_string())]);
+    }
     options(
-        apt_program(layout, name),
+        command,
         &[
             ("Dir::State::Lists", layout.lists().display().to_string()),
             ("Dir::Cache::Archives", layout.no_archives().display().to_string()),

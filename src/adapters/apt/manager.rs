@@ -50,6 +50,8 @@ impl PackageManager for Apt<'_> {
     fn check<'a>(&'a self, wish: &'a Wish) -> Answer<'a, Resolved> {
         let check = async move {
             let rules = wish.rules(self.layout)?;
+            let archives = wish.release.as_ref().map_or(&[][..], |release| &release.archives);
+            sources::bring(self.layout, archives).await?;
             sources::refresh(self.layout).await?;
             resolve::resolve(self.layout, &rules, wish.packages.phased).await
         };

@@ -1,10 +1,39 @@
 //! Refreshing our own package lists from the system's sources, with the system's keys.
 
+use std::{fs, io};
+
 use super::{AptError, Layout, apt_get, durable};
-use crate::adapters::packages::file_system::mount_point;
+use crate::{adapters::packages::file_system::mount_point, core::channel::archive::Archive};
 
 /// At most this many sources are named in an error; the rest are counted.
 const NAMED: usize = 3;
+
+/// Has these archives count beside the system's own, from now on.
+pub async fn bring(layout: &Layout, archives: &[Archive]) -> Result<(), AptError> {
+    let ours = layout.sources();
+    durable::remove(&ours)?;
+    if archives.is_empty() {
+        return Ok(());
+    }
+    let shell = apt_get::program(layout, "apt-config")
+        .args(["shell", "FILE", "Dir::Etc::SourceList/f"])
+        .output()
+        .await?;
+    let quoted = shell.trim().strip_prefix("FILE='").and_then(|rest| rest.strip_suffix('\''));
+    let file =
+        quoted.ok_or_else(|| AptError::Output { program: "apt-config", line: shell.clone() })?;
+    let mut text = match fs::read_to_string(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        read => read.map_err(AptError::io("read", file))?,
+    };
+    for archive in archives {
+        text.push('\n');
+        text.push_str(&archive.to_string());
+    }
+    text.push('\n');
+    durable::folder(layout.state())?;
+    durable::write(&ours, &text)
+}
 
 /// Refreshes the private lists. Every source must answer and be trusted: with a part of the lists
 /// missing, an old set could look like the newest one.

@@ -56,6 +56,13 @@ impl Layout {
         self.state.join("lists")
     }
 
+    /// The system's main file of sources and the archives of a release, where there is a release that
+    /// has some.
+    #[must_use]
+    pub fn sources(&self) -> PathBuf {
+        self.state.join("sources.list")
+    }
+
     /// An archive cache that stays empty, so that apt never takes a file for downloaded.
     #[must_use]
     pub fn no_archives(&self) -> PathBuf {

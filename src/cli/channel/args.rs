@@ -7,7 +7,9 @@ use jiff::Timestamp;
 use semver::{Version, VersionReq};
 
 use crate::{
-    adapters::channel::publisher::Whose, cli::args::duration, core::channel::release::Urgency,
+    adapters::channel::publisher::Whose,
+    cli::args::duration,
+    core::channel::{archive::Archive, release::Urgency},
 };
 
 /// Make release channels, publish them, and look at those of others.
@@ -131,6 +133,10 @@ pub struct AddArgs {
     /// What it consists of.
     #[command(flatten)]
     pub source: SetSource,
+    /// An archive that nodes ask beside their own, such as a snapshot, as a line of sources.list(5)
+    /// (repeatable).
+    #[arg(long = "archive", value_name = "LINE", value_parser = Archive::parse)]
+    pub archives: Vec<Archive>,
     /// How it spreads.
     #[command(flatten)]
     pub pace: PaceArgs,

@@ -13,6 +13,7 @@ use super::{
 use crate::{
     cli::error::CliError,
     core::channel::{
+        archive::Archive,
         edit::{EditError, Pace},
         listing::{Listing, Offer},
         release::{Release, Set},
@@ -38,7 +39,7 @@ pub(super) async fn add(folder: &Path, args: AddArgs, now: Timestamp) -> Result<
     let mut publisher = open(folder)?;
     let mut listing = publisher.listing(&args.channel)?;
     let version = args.release;
-    let mut release = Release::new(version.clone(), now, sets(&args.source).await?);
+    let mut release = Release::new(version.clone(), now, sets(&args.source, &args.archives).await?);
     release.notes = args.notes;
     release.urgency = args.urgency.into();
     let mut offer = Offer::new(version.clone(), args.pace.rollout(now));
@@ -60,8 +61,8 @@ pub(super) async fn add(folder: &Path, args: AddArgs, now: Timestamp) -> Result<
     ))
 }
 
-async fn sets(source: &SetSource) -> Result<Vec<Set>, CliError> {
-    let mut sets = Vec::new();
+async fn sets(source: &SetSource, archives: &[Archive]) -> Result<Vec<Set>, CliError> {
+    let mut sets: Vec<Set> = Vec::new();
     for file in &source.files {
         let failed = |said: String| CliError::Failed(format!("{}: {said}", file.display()));
         let text = fs::read(file).map_err(|error| failed(error.to_string()))?;
@@ -69,6 +70,9 @@ async fn sets(source: &SetSource) -> Result<Vec<Set>, CliError> {
     }
     if source.from_node {
         sets.push(this_machine().await?);
+    }
+    for set in &mut sets {
+        set.archives.extend(archives.iter().cloned());
     }
     Ok(sets)
 }

@@ -92,7 +92,8 @@ async fn this_machine() -> Result<Set, CliError> {
         return Err(CliError::Failed(said.to_owned()));
     }
     let (distribution, arch) = system;
-    Ok(Set { distribution: distribution.id, codename: distribution.codename, arch, packages })
+    let (id, codename, archives) = (distribution.id, distribution.codename, Vec::new());
+    Ok(Set { distribution: id, codename, arch, archives, packages })
 }
 
 fn say(text: &str) -> Result<u8, CliError> {

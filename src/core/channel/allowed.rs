@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::release::{Package, Release};
+use super::{
+    archive::Archive,
+    release::{Package, Release},
+};
 use crate::core::choice::Distribution;
 
 /// What a node may install by the channel that it follows; of no other package is anything installed.
@@ -13,6 +16,8 @@ pub struct Allowed {
     /// By `name:arch`; `None`: nothing at all.
     packages: Option<BTreeMap<String, Package>>,
     back: bool,
+    /// Archives that the packages are in, beside the node's own.
+    pub archives: Vec<Archive>,
 }
 
 impl Allowed {
@@ -38,13 +43,14 @@ impl Allowed {
             words: format!("release {version} of {channel}"),
             packages: Some(packages.collect()),
             back,
+            archives: set.archives.clone(),
         }
     }
 
     /// Nothing, for this reason.
     #[must_use]
     pub fn nothing(why: String) -> Self {
-        Self { words: why, packages: None, back: false }
+        Self { words: why, packages: None, back: false, archives: Vec::new() }
     }
 
     /// Why nothing may be installed; `None` when there is something that may.
@@ -125,6 +131,7 @@ mod tests {
             distribution: "debian".to_owned(),
             codename: "bookworm".to_owned(),
             arch: "amd64".to_owned(),
+            archives: Vec::new(),
             packages: vec![package],
         };
         let release = Release::new(Version::new(2026, 9, 0), Timestamp::UNIX_EPOCH, vec![set]);

@@ -10,6 +10,7 @@
 //! ```
 
 pub mod allowed;
+pub mod archive;
 pub mod choose;
 mod document;
 pub mod edit;

@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use semver::Version;
 use serde::{Deserialize, Serialize};
 
-use super::document::{self, DocumentError, Others};
+use super::{
+    archive::{self, Archive},
+    document::{self, DocumentError, Others},
+};
 use crate::core::choice::Distribution;
 
 /// Format of a [`Release`].
@@ -74,6 +77,9 @@ pub struct Set {
     pub codename: String,
     /// The machine's architecture, as dpkg has it: `amd64`.
     pub arch: String,
+    /// Archives that the packages are in, where the node's own do not have them (any more).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub archives: Vec<Archive>,
     /// Every package that may be installed, with the one version that may. A node takes of them
     /// those that it has, and those that they need.
     pub packages: Vec<Package>,
@@ -171,6 +177,10 @@ impl Set {
         if self.packages.len() > MOST {
             return Err(format!("the set for {} has more than {MOST} packages", self.system()));
         }
+        if self.archives.len() > archive::MOST {
+            return Err(format!("{} has more archives than {}", self.system(), archive::MOST));
+        }
+        self.archives.iter().try_for_each(Archive::check)?;
         let mut seen = BTreeSet::new();
         for package in &self.packages {
             package.check()?;
@@ -235,6 +245,7 @@ mod tests {
             distribution: "debian".to_owned(),
             codename: "bookworm".to_owned(),
             arch: "amd64".to_owned(),
+            archives: Vec::new(),
             packages,
         };
         Release::new(Version::new(2026, 9, 0), Timestamp::UNIX_EPOCH, vec![set])

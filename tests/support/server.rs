@@ -1,4 +1,5 @@
 //! A web server for a folder, with all the vices that one may have.
+#![allow(dead_code)]
 
 use std::{
     collections::BTreeMap,
