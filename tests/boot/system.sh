@@ -28,7 +28,7 @@ install_packages() {
     inside apt-get -qq update
     inside apt-get -qq -y -o Dpkg::Options::=--force-confold install /lockkeeper.deb lab-app=1.0 lab-tool=1.0 >&2
     rm "$root/lockkeeper.deb"
-    inside systemctl -q enable lab-report.service lab-app.service lockkeeperd.service
+    inside systemctl -q enable lab-report.service lab-obey.service lab-app.service lockkeeperd.service
     mkdir -p "$root/boot/grub"
     cp -r "$root$GRUB" "$root/boot/grub/"
     kernel=$(basename "$root"/boot/vmlinuz-*)
