@@ -505,8 +505,9 @@ impl Executor {
         let _turn = self.packages.lock().await;
         if let Some(plan) = plan {
             done(channel::confirmed(&self.context.channel, &self.context.layout, &plan))?;
-            packages(confirm::confirm(&self.context.layout, &plan))?;
+            // Before the plan forgets that it has one.
             snapshot::free(&self.context.layout, &plan).await;
+            packages(confirm::confirm(&self.context.layout, &plan))?;
         }
         done(record::forget(&self.context))
     }

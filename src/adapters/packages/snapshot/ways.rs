@@ -95,9 +95,12 @@ pub async fn go_back(layout: &Layout, id: &PlanId) -> Result<Option<Outcome>, Pa
     })
 }
 
-/// A plan that is confirmed needs its snapshot no more. On btrfs it stays until the next one, for
+/// A plan that is being confirmed needs its snapshot no more. On btrfs it stays until the next one, for
 /// people to look into; in a thin pool it would take the more room the longer it is there.
 pub async fn free(layout: &Layout, id: &PlanId) {
+    if plans::is_under_way(layout, id).unwrap_or(true) {
+        return;
+    }
     let Ok(Some(Arranged { root: Root::LvmThin(root), taken: true })) = plans::snapshot(layout, id)
     else {
         return;
