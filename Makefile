@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build deps check test cluster deb demo boot boot-lvm fuzz bench bench-lock bench-packages bench-restore bench-stale clean help
+.PHONY: build deps check test cluster deb demo boot boot-lvm boot-zfs fuzz bench bench-lock bench-packages bench-restore bench-stale clean help
 
 VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 DEB := build/lockkeeper_$(VERSION)_$(shell dpkg --print-architecture).deb
@@ -82,6 +82,11 @@ boot: deps $(DEB)
 boot-lvm: deps $(DEB)
 	@scripts/install-deps tests/boot/packages.txt
 	$(SUDO) tests/boot/run --deb $(DEB) --root lvm-thin
+
+## boot-zfs: the same where the root is on ZFS, from Debian's section contrib; not a part of `make test`
+boot-zfs: deps $(DEB)
+	@scripts/install-deps tests/boot/packages.txt
+	$(SUDO) tests/boot/run --deb $(DEB) --root zfs
 
 clean:
 	cargo clean

@@ -147,6 +147,8 @@ choices! {
         Btrfs = "btrfs",
         /// The root is a thin volume of LVM, of which one is taken before each plan.
         LvmThin = "lvm-thin",
+        /// The root is a file system of ZFS, of which one is taken before each plan.
+        Zfs = "zfs",
     }
 
     /// What becomes of a stopped container that its engine has started again.

@@ -123,7 +123,7 @@ pub trait PackageManager: fmt::Debug + Send + Sync {
     fn arrange<'a>(&'a self, _id: &'a PlanId, choice: Snapshot) -> Answer<'a, ()> {
         let answer = match choice {
             Snapshot::Off => Ok(()),
-            Snapshot::Btrfs | Snapshot::LvmThin => Err(PackageError::NoSnapshots),
+            Snapshot::Btrfs | Snapshot::LvmThin | Snapshot::Zfs => Err(PackageError::NoSnapshots),
         };
         Box::pin(ready(answer))
     }

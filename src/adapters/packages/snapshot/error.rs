@@ -10,7 +10,7 @@ pub enum SnapshotError {
     /// This root is not one that can be gone back to by snapshot.
     #[error("packages.snapshot does not suit this machine: {0}")]
     Unfit(#[from] Unfit),
-    /// `btrfs` or LVM could not be run, or said no.
+    /// `btrfs`, LVM or ZFS could not be run, or said no.
     #[error(transparent)]
     Command(#[from] CommandError),
     /// The file system said no.
@@ -26,6 +26,9 @@ pub enum SnapshotError {
     /// `lvs` printed something that is no report.
     #[error("lvs printed something that is no report")]
     Report(#[source] serde_json::Error),
+    /// `zpool get` or `zfs list` printed something that is no dataset.
+    #[error("ZFS printed \"{0}\" for a dataset")]
+    Dataset(String),
     /// The documents of a plan cannot be read.
     #[error("{0}")]
     Plan(String),
@@ -65,11 +68,38 @@ pub enum Unfit {
         percent: String,
     },
     /// The boot loader's and the kernel's folder would be a part of the snapshot.
-    #[error("/boot lies on the root, a thin volume, which no boot loader reads")]
+    #[error("/boot lies on the root; it has to be a file system of its own")]
     BootInside,
     /// A kernel or an initial ramdisk that does not fit what was gone back to.
     #[error("/boot has changed since the snapshot, and would not go back with the root")]
     BootChanged,
+    /// Another file system.
+    #[error("the root file system is {0}, not zfs")]
+    NotZfs(String),
+    /// The kernel's command line says which file system is the root, or which pool it is in.
+    #[error(
+        "the root is not found by the pool's bootfs; the kernel's command line needs root=zfs:AUTO, \
+         and no rpool= of another pool"
+    )]
+    NotByBootfs,
+    /// The initial ramdisk may ask that one.
+    #[error(
+        "the pool {0} has a bootfs, too; the kernel's command line needs rpool= with the name of the \
+         root's"
+    )]
+    AnotherPool(String),
+    /// The next boot starts another one.
+    #[error("the pool's bootfs is not the root that runs, {0}")]
+    NotBootfs(String),
+    /// It would be mounted over the root that is gone back to.
+    #[error("{0} has to have mountpoint=/ and canmount=noauto")]
+    MountedByItself(String),
+    /// It would not go back, and keep the root that is left from being removed.
+    #[error("{0} lies below the root's file system; rename it to lie beside that")]
+    Below(String),
+    /// Something else has the name that the copy of the snapshot would have.
+    #[error("{0} is no copy of the snapshot, and in the way of one")]
+    InTheWay(String),
     /// There is none.
     #[error("the snapshot is not there")]
     Gone,

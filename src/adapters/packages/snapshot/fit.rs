@@ -9,11 +9,12 @@ use std::{
 
 use super::{
     super::Layout,
+    clone, dataset,
     error::{SnapshotError, Unfit},
     lvm, nested,
     root::Root,
     subvolume::{self, mounted, starts_by_name, unescaped},
-    thin, volume,
+    thin, volume, zfs,
 };
 use crate::config::settings::Snapshot as Choice;
 
@@ -47,15 +48,8 @@ pub async fn check(layout: &Layout, choice: Choice) -> Result<Root, SnapshotErro
                 Err(SnapshotError::io("examine", "/")(io::Error::other(panic.to_string())))
             })
         }
-        Choice::LvmThin => {
-            volume_fits(layout)?;
-            if let Some(plan) = thin::left_behind(layout).await? {
-                tracing::debug!(plan, "this root was gone back from");
-                return Err(Unfit::LeftBehind.into());
-            }
-            let (major, minor) = thin::device(layout)?;
-            Ok(Root::LvmThin(volume::find(&lvm::volumes().await?, major, minor)?))
-        }
+        Choice::LvmThin => volume_fits(layout).await,
+        Choice::Zfs => dataset_fits(layout).await,
     }
 }
 
@@ -64,9 +58,7 @@ fn subvolume_fits(layout: &Layout) -> Result<Root, SnapshotError> {
     if root.left_by().is_some() {
         return Err(Unfit::LeftBehind.into());
     }
-    let cmdline = layout.at("proc/cmdline");
-    let cmdline = fs::read_to_string(&cmdline).map_err(SnapshotError::io("read", &cmdline))?;
-    starts_by_name(&cmdline, &root.name)?;
+    starts_by_name(&cmdline(layout)?, &root.name)?;
     let own = device(layout.root())?.ok_or(Unfit::NotMounted)?;
     if device(&layout.at(BOOT))? != Some(own) {
         return Err(Unfit::Outside(shown(BOOT)).into());
@@ -84,11 +76,44 @@ fn subvolume_fits(layout: &Layout) -> Result<Root, SnapshotError> {
     }
 }
 
-fn volume_fits(layout: &Layout) -> Result<(), SnapshotError> {
+async fn volume_fits(layout: &Layout) -> Result<Root, SnapshotError> {
     let kind = subvolume::kind(layout)?;
     if !PLAIN.contains(&&*kind) {
         return Err(Unfit::NotPlain(kind).into());
     }
+    boot_apart(layout)?;
+    is_left(thin::left_behind(layout).await?)?;
+    let (major, minor) = thin::device(layout)?;
+    Ok(Root::LvmThin(volume::find(&lvm::volumes().await?, major, minor)?))
+}
+
+async fn dataset_fits(layout: &Layout) -> Result<Root, SnapshotError> {
+    let kind = subvolume::kind(layout)?;
+    if kind != "zfs" {
+        return Err(Unfit::NotZfs(kind).into());
+    }
+    boot_apart(layout)?;
+    is_left(clone::left_behind(layout).await?)?;
+    let (name, pool) = clone::mounted(layout).await?;
+    let bootable = zfs::bootable().await?;
+    dataset::asks_the_pool(&cmdline(layout)?, dataset::pool_of(&name), &bootable)?;
+    Ok(Root::Zfs(dataset::find(&pool, &name)?))
+}
+
+/// The kernel's.
+fn cmdline(layout: &Layout) -> Result<String, SnapshotError> {
+    let path = layout.at("proc/cmdline");
+    fs::read_to_string(&path).map_err(SnapshotError::io("read", &path))
+}
+
+fn is_left(plan: Option<String>) -> Result<(), Unfit> {
+    let Some(plan) = plan else { return Ok(()) };
+    tracing::debug!(plan, "this root was gone back from");
+    Err(Unfit::LeftBehind)
+}
+
+/// Is `/boot` a file system of its own, and all else where it belongs?
+fn boot_apart(layout: &Layout) -> Result<(), SnapshotError> {
     let own = device(layout.root())?.ok_or(Unfit::NotMounted)?;
     if device(&layout.at(BOOT))?.is_none_or(|device| device == own) {
         return Err(Unfit::BootInside.into());

@@ -1,11 +1,8 @@
 //! LVM's own programs, and what they tell of the volumes.
 
-use std::path::Path;
-
 use serde::Deserialize;
 
-use super::error::SnapshotError;
-use crate::adapters::command::Command;
+use super::{error::SnapshotError, outside};
 
 /// device-mapper's door. Where it is missing we have no devices at all.
 const DOOR: &str = "/dev/mapper/control";
@@ -122,14 +119,7 @@ pub(super) async fn remove(volume: &str) -> Result<(), SnapshotError> {
 }
 
 async fn run(program: &str, arguments: &[&str]) -> Result<String, SnapshotError> {
-    let command = if Path::new(DOOR).exists() {
-        Command::new(program)
-    } else {
-        // The executor's service is fenced off from all devices; a unit of its own is not.
-        let unit = ["--quiet", "--collect", "--pipe", "--wait", "--", program];
-        Command::new("systemd-run").args(unit)
-    };
-    Ok(command.args(arguments).output().await?)
+    outside::run(DOOR, program, arguments).await
 }
 
 #[cfg(test)]

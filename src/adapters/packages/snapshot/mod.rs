@@ -9,23 +9,31 @@
 //! reads a thin volume, so `/boot` is a file system of its own: what is there is remembered with the
 //! snapshot, and where it has changed since, the packages are the way back.
 //!
+//! On **ZFS** the root is a file system that the initial ramdisk finds by the pool's property `bootfs`.
+//! To go back, that is set to a copy of the snapshot, in one step. `/boot` is apart there, too.
+//!
 //! The machine runs on what it had until then: so a way back by snapshot needs a reboot. Everything
 //! written to the root since the snapshot is left behind with it, or lost. What must survive lies
 //! outside: our own state, above all.
 
 mod boot;
 mod btrfs;
+mod clone;
+mod dataset;
 mod error;
 mod fit;
 mod lvm;
 mod nested;
+mod outside;
 mod root;
 mod subvolume;
 mod thin;
 mod top;
 mod volume;
 mod ways;
+mod zfs;
 
+pub use dataset::Dataset;
 pub use error::{SnapshotError, Unfit};
 pub use fit::check;
 pub use root::{Arranged, Root, left_behind};

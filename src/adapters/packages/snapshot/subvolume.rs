@@ -53,6 +53,12 @@ pub(super) fn kind(layout: &Layout) -> Result<String, SnapshotError> {
     Ok(entry(&table, layout.root())?.kind.to_owned())
 }
 
+/// Where the root comes from: a device, or the name that its file system has there.
+pub(super) fn source(layout: &Layout) -> Result<PathBuf, SnapshotError> {
+    let table = fs::read_to_string(MOUNTS).map_err(SnapshotError::io("read", MOUNTS))?;
+    Ok(entry(&table, layout.root())?.source)
+}
+
 /// Where something is mounted.
 pub(super) fn places() -> Result<BTreeSet<PathBuf>, SnapshotError> {
     let table = fs::read_to_string(MOUNTS).map_err(SnapshotError::io("read", MOUNTS))?;

@@ -1,16 +1,13 @@
 //! Taking a snapshot of a thin volume, and going back to it.
 
-use std::{fs, io, os::unix::fs::MetadataExt};
+use std::{fs, os::unix::fs::MetadataExt};
 
 use super::{
-    super::{
-        Layout, PackageError,
-        plans::{self, Way},
-    },
+    super::{Layout, PackageError, plans},
     boot,
     error::{SnapshotError, Unfit},
     lvm::{self, Shown},
-    root::{Arranged, Root},
+    root::{Root, gone_back},
     volume::{Volume, snapshot_name, taken_for},
 };
 use crate::{core::plan::PlanId, observe::logging::chain};
@@ -63,7 +60,11 @@ fn is_gone_back(root: &Volume, volumes: &[Shown], id: &PlanId) -> bool {
 
 /// [`super::left_behind`], for LVM, which is asked only where a plan was gone back from.
 pub(super) async fn left_behind(layout: &Layout) -> Result<Option<String>, SnapshotError> {
-    let back = gone_back(layout)?;
+    let thin = |(id, root)| match root {
+        Root::LvmThin(root) => Some((id, root)),
+        Root::Btrfs(_) | Root::Zfs(_) => None,
+    };
+    let back: Vec<(PlanId, Volume)> = gone_back(layout)?.into_iter().filter_map(thin).collect();
     if back.is_empty() {
         return Ok(None);
     }
@@ -74,26 +75,6 @@ pub(super) async fn left_behind(layout: &Layout) -> Result<Option<String>, Snaps
         Some(root.thin) == running && is_gone_back(root, &volumes, id)
     };
     Ok(back.iter().find(left).map(|(id, _)| id.short().to_owned()))
-}
-
-/// The plans whose way back was begun and that have a snapshot of a thin volume.
-fn gone_back(layout: &Layout) -> Result<Vec<(PlanId, Volume)>, SnapshotError> {
-    let entries = match fs::read_dir(layout.plans()) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.map_err(SnapshotError::io("read", layout.plans()))?,
-    };
-    let unreadable = |error: PackageError| SnapshotError::Plan(error.to_string());
-    let mut found = Vec::new();
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let Some(id) = name.to_str().and_then(|name| PlanId::parse(name).ok()) else { continue };
-        let arranged = plans::snapshot(layout, &id).map_err(unreadable)?;
-        let Some(Arranged { root: Root::LvmThin(root), taken: true }) = arranged else { continue };
-        if plans::attempts(layout, &id, Way::Back).map_err(unreadable)? > 0 {
-            found.push((id, root));
-        }
-    }
-    Ok(found)
 }
 
 /// The numbers of the root's device.
@@ -151,27 +132,5 @@ mod tests {
         }
         let another = Volume { uuid: "another".to_owned(), ..root };
         assert!(!is_gone_back(&another, &merged(), &id));
-    }
-
-    #[test]
-    fn lvm_is_asked_only_about_plans_that_were_gone_back_from_and_had_a_thin_snapshot() {
-        let dir = tempfile::tempdir().unwrap();
-        let layout = Layout::system(dir.path());
-        assert_eq!(gone_back(&layout).unwrap(), []);
-        let root = volume::find(&before(), 253, 4).unwrap();
-        let plan = |letters: &str, taken, attempts| {
-            let id = PlanId::parse(&letters.repeat(32)).unwrap();
-            fs::create_dir_all(layout.plan(&id)).unwrap();
-            let arranged = Arranged { root: Root::LvmThin(root.clone()), taken };
-            plans::set_snapshot(&layout, &id, &arranged).unwrap();
-            plans::count_attempts(&layout, &id, Way::Back, attempts).unwrap();
-            id
-        };
-        plan("aa", true, 0);
-        plan("bb", false, 1);
-        let gone = plan("cc", true, 1);
-        assert_eq!(gone_back(&layout).unwrap(), [(gone.clone(), root.clone())]);
-        fs::write(layout.plan(&gone).join("snapshot.json"), "{").unwrap();
-        assert!(gone_back(&layout).is_err(), "unknown is not no");
     }
 }

@@ -5,7 +5,7 @@ use super::{
         Layout, PackageError,
         plans::{self, Outcome},
     },
-    btrfs, check,
+    btrfs, check, clone,
     error::{SnapshotError, Unfit},
     root::{Arranged, Root},
     thin,
@@ -38,7 +38,7 @@ pub async fn arrange(
     let outside = match choice {
         Choice::Off => return Ok(()),
         Choice::Btrfs => plan.boot_loader(),
-        Choice::LvmThin => plan.boot_loader().or_else(|| plan.kernel()),
+        Choice::LvmThin | Choice::Zfs => plan.boot_loader().or_else(|| plan.kernel()),
     };
     if let Some(name) = outside {
         let plan = id.short();
@@ -69,6 +69,7 @@ pub async fn take(layout: &Layout, id: &PlanId) -> Result<(), PackageError> {
             Root::Btrfs(root)
         }
         Root::LvmThin(root) => Root::LvmThin(thin::take(layout, id, root).await?),
+        Root::Zfs(root) => Root::Zfs(clone::take(layout, id, root).await?),
     };
     plans::set_snapshot(layout, id, &Arranged { root, taken: true })?;
     tracing::info!(plan = id.short(), "took a snapshot of the root");
@@ -84,6 +85,7 @@ pub async fn go_back(layout: &Layout, id: &PlanId) -> Result<Option<Outcome>, Pa
     let gone = match &arranged.root {
         Root::Btrfs(root) => btrfs::go_back(layout, id, root).await,
         Root::LvmThin(root) => thin::go_back(layout, id, root).await,
+        Root::Zfs(root) => clone::go_back(layout, id, root).await,
     };
     Ok(match gone {
         Ok(Ok(())) => Some(Outcome::Complete),
@@ -96,16 +98,18 @@ pub async fn go_back(layout: &Layout, id: &PlanId) -> Result<Option<Outcome>, Pa
 }
 
 /// A plan that is being confirmed needs its snapshot no more. On btrfs it stays until the next one, for
-/// people to look into; in a thin pool it would take the more room the longer it is there.
+/// people to look into; in a pool it would take the more room the longer it is there.
 pub async fn free(layout: &Layout, id: &PlanId) {
     if plans::is_under_way(layout, id).unwrap_or(true) {
         return;
     }
-    let Ok(Some(Arranged { root: Root::LvmThin(root), taken: true })) = plans::snapshot(layout, id)
-    else {
-        return;
+    let Ok(Some(Arranged { root, taken: true })) = plans::snapshot(layout, id) else { return };
+    let (freed, before) = match &root {
+        Root::Btrfs(_) => return,
+        Root::LvmThin(root) => (thin::free(id, root).await, root.before(id)),
+        Root::Zfs(root) => (clone::free(id, root).await, root.before(id)),
     };
-    if let Err(error) = thin::free(id, &root).await {
-        tracing::warn!("the snapshot {} stays: {}", root.before(id), chain(&error));
+    if let Err(error) = freed {
+        tracing::warn!("the snapshot {before} stays: {}", chain(&error));
     }
 }
