@@ -15,6 +15,7 @@ mod http;
 pub mod kernel;
 pub mod microcode;
 pub mod migrate;
+pub mod mounts;
 pub mod neighbours;
 pub mod node;
 pub mod packages;

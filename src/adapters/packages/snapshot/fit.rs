@@ -13,10 +13,10 @@ use super::{
     error::{SnapshotError, Unfit},
     lvm, nested,
     root::Root,
-    subvolume::{self, mounted, starts_by_name, unescaped},
+    subvolume::{self, mounted, starts_by_name},
     thin, volume, zfs,
 };
-use crate::config::settings::Snapshot as Choice;
+use crate::{adapters::mounts::unescaped, config::settings::Snapshot as Choice};
 
 /// What packages consist of, and what is known of them: all of it has to go back together.
 const PARTS: [&str; 4] = ["etc", "usr", "var/lib/dpkg", "var/lib/apt"];

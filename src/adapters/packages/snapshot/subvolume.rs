@@ -2,9 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    ffi::OsString,
     fs,
-    os::unix::ffi::OsStringExt,
     path::{Path, PathBuf},
 };
 
@@ -14,7 +12,7 @@ use super::{
     super::Layout,
     error::{SnapshotError, Unfit},
 };
-use crate::core::plan::PlanId;
+use crate::{adapters::mounts::unescaped, core::plan::PlanId};
 
 /// Where snapshots lie in the top level of the file system, and roots that were gone back from.
 pub(super) const FOLDER: &str = ".lockkeeper";
@@ -118,24 +116,6 @@ impl<'a> Entry<'a> {
             options: back.next()?,
         })
     }
-}
-
-/// A path of the mount table, in which blanks and the like are written `\040`.
-pub(super) fn unescaped(text: &str) -> PathBuf {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let code = (*first == b'\\').then(|| after.get(..3)).flatten();
-        let code = code.and_then(|code| std::str::from_utf8(code).ok());
-        if let Some(byte) = code.and_then(|code| u8::from_str_radix(code, 8).ok()) {
-            bytes.push(byte);
-            rest = &after[3..];
-        } else {
-            bytes.push(*first);
-            rest = after;
-        }
-    }
-    OsString::from_vec(bytes).into()
 }
 
 /// Will the next boot start whatever has this name, kernel and all? The boot loader has told the
