@@ -1,21 +1,22 @@
 //! GRUB's menu, as `grub-mkconfig` writes it (GRUB manual, "Simple configuration handling"), and the
 //! variables it keeps from boot to boot (`grub-editenv`).
 
+use super::grub_entry;
+
 /// The path of the kernel that is started when nobody is at the menu.
 pub(super) fn kernel(menu: &str, variables: &str) -> Option<String> {
-    let menu = Menu::parse(menu)?;
+    Menu::parse(menu)?.chosen(&Variables(variables))?.kernel.clone()
+}
+
+/// All that is started when nobody is at the menu, if each word of its entry is understood.
+pub(super) fn start(menu: &str, variables: &str) -> Result<grub_entry::Start, String> {
     let variables = Variables(variables);
-    let choice = menu.choice(&variables)?;
-    let mut entries = &menu.entries;
-    let mut parts = choice.split('>').peekable();
-    while let Some(part) = parts.next() {
-        let entry = find(entries, part)?;
-        if parts.peek().is_none() {
-            return entry.kernel.clone().filter(|_| entry.entries.is_empty());
-        }
-        entries = &entry.entries;
+    if !variables.get("next_entry").is_empty() {
+        return Err("GRUB has a choice for one boot, which only GRUB uses up".to_owned());
     }
-    None
+    let unknown = || "what GRUB starts next is not understood".to_owned();
+    let menu = Menu::parse(menu).ok_or_else(unknown)?;
+    grub_entry::start(&menu.chosen(&variables).ok_or_else(unknown)?.commands)
 }
 
 /// By its number, its id, or its title.
@@ -44,6 +45,8 @@ struct Entry {
     title: String,
     id: String,
     kernel: Option<String>,
+    /// All that GRUB does for it, a line each.
+    commands: Vec<String>,
     entries: Vec<Entry>,
     /// It is there on some machines only.
     conditional: bool,
@@ -72,6 +75,9 @@ impl Menu {
         let mut conditions = 0_u32;
         for line in text.lines().map(str::trim) {
             let word = line.split_ascii_whitespace().next().unwrap_or_default();
+            if let (Some(Block::Entry(entry)), false) = (open.last_mut(), word == "}") {
+                entry.commands.push(line.to_owned());
+            }
             match word {
                 "menuentry" | "submenu" if line.ends_with('{') => {
                     let conditional = conditions > 0;
@@ -111,6 +117,20 @@ impl Menu {
             Some(value) => self.default = Some(value.to_owned()),
         }
         Some(())
+    }
+
+    /// The entry that is started.
+    fn chosen(&self, variables: &Variables<'_>) -> Option<&Entry> {
+        let mut entries = &self.entries;
+        let mut parts = self.choice(variables)?.split('>').peekable();
+        while let Some(part) = parts.next() {
+            let entry = find(entries, part)?;
+            if parts.peek().is_none() {
+                return Some(entry).filter(|entry| entry.entries.is_empty());
+            }
+            entries = &entry.entries;
+        }
+        None
     }
 
     /// What is started, as `part>part`.
@@ -197,6 +217,21 @@ mod tests {
         assert!(ONCE.contains("\nsaved_entry=1>2\n"), "{ONCE}");
         assert_eq!(kernel(MENU, ONCE).as_deref(), Some(OLDEST));
         assert_eq!(kernel(&saved(), "prev_saved_entry=1>2\n"), None);
+    }
+
+    #[test]
+    fn all_of_the_chosen_entry_is_read_unless_the_choice_is_for_one_boot() {
+        let search = "insmod gzio\n\tsearch --no-floppy --fs-uuid --set=root 0123-abcd";
+        let menu = saved().replace("insmod gzio", search);
+        let start = start(&menu, "saved_entry=1>2\n").unwrap();
+        assert_eq!(start.kernel, EARLIER);
+        assert_eq!(start.initrd, EARLIER.replace("vmlinuz", "initrd.img"));
+        assert_eq!(start.options, format!("BOOT_IMAGE={EARLIER} root=/dev/sda1 ro quiet"));
+        assert_eq!(start.file_system, "0123-abcd");
+        let said = |menu: &str, variables: &str| super::start(menu, variables).unwrap_err();
+        assert!(said(&menu, ONCE).starts_with("GRUB has a choice for one boot"));
+        assert!(said(&menu, "saved_entry=9").ends_with("not understood"));
+        assert!(said(MENU, "").contains("file system"), "none is named");
     }
 
     #[test]

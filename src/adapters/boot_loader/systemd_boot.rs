@@ -18,9 +18,62 @@ pub(super) struct Said {
     pub last: Option<String>,
 }
 
+/// What an entry starts. Paths are those of its own file system.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Start {
+    /// The kernel.
+    pub kernel: String,
+    /// Its initrd.
+    pub initrd: String,
+    /// Its command line.
+    pub options: String,
+}
+
+/// Fields of an entry that people or the menu's order make use of.
+const ASIDE: [&str; 5] = ["title", "version", "machine-id", "sort-key", "architecture"];
+
 /// The release of the kernel that is started when nobody is at the menu. `files`: the entries'
 /// names and texts.
 pub(super) fn kernel(files: &[(String, String)], said: &Said) -> Option<String> {
+    let chosen = chosen(files, said)?;
+    let release = chosen.field("version");
+    // What calls itself so is that kernel only if it lies where kernel-install has put it.
+    let place = chosen.field("linux").split('/').any(|part| part == release);
+    (place && !release.is_empty()).then(|| release.to_owned())
+}
+
+/// All that is started when nobody is at the menu, if each field of its entry is understood.
+pub(super) fn start(files: &[(String, String)], said: &Said) -> Result<Start, String> {
+    if said.once.is_some() {
+        return Err("systemd-boot has a choice for one boot, which only it uses up".to_owned());
+    }
+    let chosen = chosen(files, said);
+    let chosen = chosen.ok_or("what systemd-boot starts next is not understood")?;
+    let (mut kernels, mut initrds, mut options) = (Vec::new(), Vec::new(), Vec::new());
+    for line in chosen.text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        match line.split_once(char::is_whitespace).map(|(name, value)| (name, value.trim())) {
+            Some(("linux", value)) => kernels.push(value),
+            Some(("initrd", value)) => initrds.push(value),
+            Some(("options", value)) => options.push(value),
+            Some((name, _)) if ASIDE.contains(&name) || name.starts_with('#') => {}
+            _ => {
+                return Err(format!(
+                    "systemd-boot's entry has a line that is not understood: {line}"
+                ));
+            }
+        }
+    }
+    match (&kernels[..], &initrds[..]) {
+        ([kernel], [initrd]) => Ok(Start {
+            kernel: (*kernel).to_owned(),
+            initrd: (*initrd).to_owned(),
+            options: options.join(" "),
+        }),
+        _ => Err("systemd-boot's entry is not of one kernel and one initrd".to_owned()),
+    }
+}
+
+fn chosen<'a>(files: &'a [(String, String)], said: &Said) -> Option<Entry<'a>> {
     // A count of tries in a name changes the order, and with it from boot to boot.
     if files.iter().any(|(name, _)| name.contains('+')) {
         return None;
@@ -32,23 +85,19 @@ pub(super) fn kernel(files: &[(String, String)], said: &Said) -> Option<String> 
         Some(chosen) => Some(chosen),
         None => field(&said.config, "default"),
     };
-    let chosen = match pattern {
-        None => entries.first(),
+    let mut entries = entries.into_iter();
+    match pattern {
+        None => entries.next(),
         Some("@saved") => {
             let last = said.last.as_deref()?;
-            entries.iter().find(|entry| entry.name == last)
+            entries.find(|entry| entry.name == last)
         }
-        Some(pattern) if pattern.contains(['?', '[', '@']) => return None,
+        Some(pattern) if pattern.contains(['?', '[', '@']) => None,
         Some(pattern) => {
             let globs = [pattern.to_lowercase()];
-            entries.iter().find(|entry| any_matches(&globs, &entry.name.to_lowercase()))
+            entries.find(|entry| any_matches(&globs, &entry.name.to_lowercase()))
         }
-    };
-    let chosen = chosen?;
-    let release = chosen.field("version");
-    // What calls itself so is that kernel only if it lies where kernel-install has put it.
-    let place = chosen.field("linux").split('/').any(|part| part == release);
-    (place && !release.is_empty()).then(|| release.to_owned())
+    }
 }
 
 struct Entry<'a> {
@@ -146,6 +195,25 @@ mod tests {
         assert_eq!(kernel(&entries(), &said).as_deref(), Some(EARLIER));
         let said = Said { once: name(OLDEST), ..said };
         assert_eq!(kernel(&entries(), &said).as_deref(), Some(OLDEST));
+    }
+
+    #[test]
+    fn all_of_the_chosen_entry_is_read_unless_the_choice_is_for_one_boot() {
+        let folder = format!("/boot/efi/0123456789abcdef0123456789abcdef/{NEWEST}");
+        let read = start(&entries(), &Said::default()).unwrap();
+        assert_eq!(read.kernel, format!("{folder}/linux"));
+        assert_eq!(read.initrd, format!("{folder}/initrd.img-{NEWEST}"));
+        let id = "systemd.machine_id=0123456789abcdef0123456789abcdef";
+        assert_eq!(read.options, format!("root=/dev/sda1 ro quiet {id}"));
+        let once = Said { once: Some("x.conf".to_owned()), ..Said::default() };
+        assert!(start(&entries(), &once).unwrap_err().contains("for one boot"));
+        for more in ["devicetree /x.dtb", "uki /x.efi", "initrd /ucode.img", "linux /x", "profile"]
+        {
+            let with = |(name, text): (String, String)| (name, format!("{text}\n{more}\n"));
+            let files: Vec<(String, String)> = entries().into_iter().map(with).collect();
+            let said = start(&files, &Said::default()).unwrap_err();
+            assert!(said.starts_with("systemd-boot's entry"), "{more}: {said}");
+        }
     }
 
     #[test]
