@@ -251,19 +251,21 @@ async fn a_systemd_that_counts_no_soft_reboots_has_the_kernels_boots_alone() {
 }
 
 #[tokio::test]
-async fn a_soft_reboot_respects_inhibitors_and_never_becomes_another_request() {
+async fn a_short_way_respects_inhibitors_and_never_becomes_another_request() {
     let bus = Bus::start();
     let login = Login::new(Answer::InvalidFlags);
     let asked = login.asked.clone();
     let (systemd, _served) = logind(&bus, login).await;
     assert!(systemd.soft_reboot().await.is_err());
-    assert_eq!(*asked.lock().unwrap(), ["RebootWithFlags 5"]);
+    assert!(systemd.reboot_by_kexec().await.is_err());
+    assert_eq!(*asked.lock().unwrap(), ["RebootWithFlags 5", "RebootWithFlags 3"]);
     let bus = Bus::start();
     let inhibitors = vec![inhibitor("shutdown", "block")];
     let login = Login { inhibitors, ..Login::new(Answer::Yes) };
     let asked = login.asked.clone();
     let (systemd, _served) = logind(&bus, login).await;
     assert!(matches!(systemd.soft_reboot().await.unwrap(), Rebooting::Refused(_)));
+    assert!(matches!(systemd.reboot_by_kexec().await.unwrap(), Rebooting::Refused(_)));
     assert!(asked.lock().unwrap().is_empty());
 }
 

@@ -7,7 +7,7 @@ use crate::{
         apt::{Layout, installed, installed::Installed, version},
         boot_loader, clock,
     },
-    core::health::Evidence,
+    core::{fast, health::Evidence},
 };
 
 /// The running kernel.
@@ -75,9 +75,7 @@ pub fn judge(running: &Running, installed: &[Kernel], next: Option<&str>) -> Evi
 /// One that came since this boot, against the running one.
 fn compare(running: &Running, next: &Kernel) -> Evidence {
     match version::compare(&next.release, &running.release) {
-        Ordering::Greater => {
-            yes(format!("kernel {} is installed, {} runs", next.release, running.release))
-        }
+        Ordering::Greater => yes(fast::kernel_waits(&next.release, None, &running.release)),
         Ordering::Equal => rebuilt(running, next),
         Ordering::Less => Evidence::No,
     }
@@ -87,10 +85,9 @@ fn compare(running: &Running, next: &Kernel) -> Evidence {
 fn rebuilt(running: &Running, newest: &Kernel) -> Evidence {
     match &running.package_version {
         Some(version) if *version == newest.package_version => Evidence::No,
-        Some(version) => yes(format!(
-            "kernel {} is installed as {}, {version} runs",
-            newest.release, newest.package_version
-        )),
+        Some(version) => {
+            yes(fast::kernel_waits(&newest.release, Some(&newest.package_version), version))
+        }
         None => Evidence::Unknown {
             why: format!(
                 "kernel {} was installed anew; which build runs is not known",

@@ -13,6 +13,7 @@ pub mod containers;
 pub mod dnf;
 mod http;
 pub mod kernel;
+pub mod kexec;
 pub mod microcode;
 pub mod migrate;
 pub mod mounts;

@@ -8,6 +8,7 @@ use std::{
 use crate::{
     adapters::{
         containers::ContainerError,
+        kexec::KexecError,
         node::NodeError,
         packages::{Layout, PackageError},
         stale::LookError,
@@ -35,6 +36,7 @@ pub mod describe;
 pub mod evidence;
 pub mod hooks;
 pub mod images;
+pub mod kexec;
 pub mod outlook;
 pub mod reboot;
 pub mod record;
@@ -84,6 +86,8 @@ pub struct Context {
     pub restarted: PathBuf,
     /// The file of the last soft-reboot that was asked for.
     pub soft_reboot: PathBuf,
+    /// The file of the last reboot by kexec that was asked for.
+    pub kexec: PathBuf,
     /// The file that says which name of an image a pull is moving.
     pub images: PathBuf,
     /// Where what is known of the release channel is.
@@ -112,6 +116,7 @@ impl Context {
             hooks: state.join("hooks.json"),
             restarted: state.join("restarted.json"),
             soft_reboot: state.join("soft-reboot.json"),
+            kexec: state.join("kexec.json"),
             images: state.join("images.json"),
             channel: channel::Places::system(state),
             seen: Mutex::default(),
@@ -186,6 +191,9 @@ pub enum WorkloadError {
     /// systemd or logind.
     #[error(transparent)]
     Systemd(#[from] SystemdError),
+    /// The next kernel.
+    #[error(transparent)]
+    Kexec(#[from] KexecError),
     /// What uses old files.
     #[error(transparent)]
     Stale(#[from] LookError),

@@ -2,14 +2,17 @@
 
 use tracing::{info, warn};
 
-use super::{Context, WorkloadError, soft};
+use super::{Context, WorkloadError, kexec, soft};
 use crate::{
-    adapters::systemd::login::Rebooting, core::fast::Way, dbus::executor::RebootReport,
+    adapters::{kexec::takes_all_reboots, systemd::login::Rebooting},
+    core::fast::Way,
+    dbus::executor::RebootReport,
     observe::logging::chain,
 };
 
 /// Asks logind to reboot, if `boot_id` is still the running boot: a request that was delayed, or
-/// given twice, never reboots the next boot. Softly where that is allowed and enough; `by_hand`: never.
+/// given twice, never reboots the next boot. By a short way where that is allowed and enough; `by_hand`:
+/// never.
 pub async fn reboot(
     context: &Context,
     boot_id: &str,
@@ -31,14 +34,25 @@ pub async fn reboot(
 }
 
 async fn leave(context: &Context, by_hand: bool) -> Result<Rebooting, WorkloadError> {
-    match soft::way(context, by_hand).await {
-        Some((way @ Way::Full { .. }, _)) => info!("{}", way.verdict().text),
-        Some((Way::Soft, seen)) => match softly(context, seen).await {
-            Ok(answer) => return Ok(answer),
-            // Where it is under way all the same, logind says so to the next request.
-            Err(error) => warn!("no soft-reboot, so a full one: {}", chain(&error)),
-        },
+    let short = match soft::way(context, by_hand).await {
+        Some((Way::Soft, seen)) => Some(softly(context, seen).await),
+        Some((way, seen)) => {
+            info!("{}", way.verdict().text);
+            match seen.next {
+                Some(next) => Some(kexec::leave(context, &next).await),
+                None => None,
+            }
+        }
+        None => None,
+    };
+    match short {
+        Some(Ok(answer)) => return Ok(answer),
+        // Where it is under way all the same, logind says so to the next request.
+        Some(Err(error)) => warn!("no short way, so a full reboot: {}", chain(&error)),
         None => {}
+    }
+    if takes_all_reboots(&context.layout) {
+        warn!("kexec-tools may make it one by kexec: LOAD_KEXEC in /etc/default/kexec");
     }
     Ok(context.systemd.reboot().await?)
 }

@@ -1,11 +1,11 @@
-//! Soft-reboots: whether one is enough, and what the last one has answered. `/run` outlives it, and
-//! with it Debian's flag that asks for a reboot, so what it was made for is written down.
+//! Which way a reboot takes, and what the last soft-reboot has answered. `/run` outlives it, and with it
+//! Debian's flag that asks for a reboot, so what it was made for is written down.
 
 use serde::{Deserialize, Serialize};
 
-use super::{Context, WorkloadError, evidence, stale};
+use super::{Context, WorkloadError, evidence, kexec, stale};
 use crate::{
-    adapters::{apt::flag, boot_files, state_file, systemd::boot},
+    adapters::{apt::flag, boot_files, boot_loader::Start, state_file, systemd::boot},
     config,
     core::{
         fast::{self, Fast, Known, Way},
@@ -52,6 +52,7 @@ pub async fn evidence(
     packages: Evidence,
     stale: &Result<Report, WorkloadError>,
 ) -> Result<Evidence, WorkloadError> {
+    kexec::settle(context)?;
     let packages = unanswered(context, packages).await?;
     let all = evidence::combine([packages, stale::evidence(stale)]);
     if all == Evidence::No
@@ -81,6 +82,8 @@ pub struct Seen {
     /// All that asks for it.
     reasons: Vec<String>,
     flag: Option<String>,
+    /// What kexec is to start, if that is the way.
+    pub next: Option<Start>,
 }
 
 /// How the reboot is made, and by what that was decided; `None` where there is no choice.
@@ -92,8 +95,8 @@ pub async fn way(context: &Context, by_hand: bool) -> Option<(Way, Seen)> {
     let flag = flag::fingerprint(&context.layout);
     let stale = stale::report(context).await;
     let packages = evidence::reboot_evidence(&context.layout).await;
-    let (way, reasons) = decide(context, &packages, &stale, by_hand).await;
-    Some((way, Seen { reasons, flag }))
+    let Decided { way, reasons, next } = decide(context, &packages, &stale, by_hand).await;
+    Some((way, Seen { reasons, flag, next }))
 }
 
 /// What people should know of the reboot that is asked for, where there is a choice.
@@ -110,7 +113,7 @@ pub async fn outlook(
     if !matches!(asked, Evidence::Yes { .. }) {
         return None;
     }
-    Some(decide(context, &packages, stale, false).await.0.verdict())
+    Some(decide(context, &packages, stale, false).await.way.verdict())
 }
 
 /// What root's configuration allows; one that cannot be read allows nothing.
@@ -118,23 +121,38 @@ fn allowed(context: &Context) -> Fast {
     config::load(&context.config).map_or(Fast::Never, |loaded| loaded.settings.reboot.fast)
 }
 
-/// The way, and all that asks for the reboot.
+/// A way, all that asks for the reboot, and what kexec is to start if that is the way.
+struct Decided {
+    way: Way,
+    reasons: Vec<String>,
+    next: Option<Start>,
+}
+
 async fn decide(
     context: &Context,
     packages: &Evidence,
     stale: &Result<Report, WorkloadError>,
     by_hand: bool,
-) -> (Way, Vec<String>) {
+) -> Decided {
     let decided = async {
         let packages = unanswered(context, packages.clone()).await?;
         let tried = noted(context).await?.map_or_else(Vec::new, |(note, _)| note.reasons);
         let services = stale::evidence(stale);
         let known = Known { packages: &packages, services: &services, tried: &tried, by_hand };
-        let way = fast::way(&known, obstacle(context).await);
-        Ok::<_, WorkloadError>((way, fast::reasons(&known)))
+        let (mut way, mut next) = (fast::way(&known, obstacle(context).await), None);
+        if allowed(context) == Fast::Kexec && way != Way::Soft {
+            let found = kexec::next(context);
+            let kernel = found.as_ref().map(|next| next.kernel.display().to_string());
+            way = fast::by_kexec(way, &known, kernel.map_err(Clone::clone));
+            next = found.ok().filter(|_| matches!(way, Way::Kexec { .. }));
+        }
+        Ok::<_, WorkloadError>(Decided { way, reasons: fast::reasons(&known), next })
     };
-    let unknown = |error: WorkloadError| (Way::Full { why: chain(&error) }, Vec::new());
-    decided.await.unwrap_or_else(unknown)
+    decided.await.unwrap_or_else(|error: WorkloadError| Decided {
+        way: Way::Full { why: chain(&error) },
+        reasons: Vec::new(),
+        next: None,
+    })
 }
 
 /// What of the machine is against a soft-reboot.

@@ -52,7 +52,7 @@ fn every_key_arrives_where_it_belongs() {
          balancer.address = \"2001:db8::7\"\n\
          hooks = { timeout = \"15m\", timeouts = [\"pre-apply/10-*=1h 5m\", \"*/10-pool=2m\"], \
          advisory = [\"post-boot/*\"] }\n\
-         reboot = { fast = \"soft-reboot\", timeout = \"7m\" }\n\
+         reboot = { fast = \"kexec\", timeout = \"7m\" }\n\
          verify = { grace = \"8s\", settle = \"9s\", timeout = \"10s\", check_timeout = \"15s\", foreign_checks = false, boot_complete = \"require\" }\n\
          schedule = { spread = \"11m\", min_remaining = \"12m\" }\n\
          packages = { apply = \"offline\", on_failure = \"stay\", without_way_back = \"refuse\", lock_wait = \"13m\", \
@@ -103,7 +103,7 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(alerts.ignore, ["Watchdog"]);
     assert_eq!(alerts.ca_file.as_deref(), Some(Path::new("/etc/lockkeeper/prometheus.pem")));
     assert_eq!(alerts.token_file.as_deref(), Some(Path::new("/etc/lockkeeper/token")));
-    assert_eq!(settings.reboot.fast, Fast::SoftReboot);
+    assert_eq!(settings.reboot.fast, Fast::Kexec);
     assert_eq!(settings.reboot.timeout, secs(7 * 60));
     assert_eq!(settings.verify.grace, secs(8));
     assert_eq!(settings.verify.settle, secs(9));

@@ -11,6 +11,8 @@ use crate::{core::health::Evidence, observe::logging::chain};
 
 /// `SD_LOGIND_ROOT_CHECK_INHIBITORS`: also for root, a block inhibitor means no.
 const CHECK_INHIBITORS: u64 = 1;
+/// `SD_LOGIND_REBOOT_VIA_KEXEC`: by kexec, if a kernel is loaded for that; else an ordinary one.
+const KEXEC: u64 = 2;
 /// `SD_LOGIND_SOFT_REBOOT` (systemd 254 and later).
 const SOFT_REBOOT: u64 = 4;
 
@@ -47,15 +49,20 @@ impl Systemd {
     /// Asks logind for a reboot. systemd before 257 lets root override every inhibitor, so they are
     /// looked up first, and logind is told to look again.
     pub async fn reboot(&self) -> Result<Rebooting, SystemdError> {
-        self.leave(false).await
+        self.leave(None).await
+    }
+
+    /// The same by kexec, of the kernel that is loaded.
+    pub async fn reboot_by_kexec(&self) -> Result<Rebooting, SystemdError> {
+        self.leave(Some(KEXEC)).await
     }
 
     /// The same for a soft-reboot, where [`Systemd::soft_reboots`] says that there is such a thing.
     pub async fn soft_reboot(&self) -> Result<Rebooting, SystemdError> {
-        self.leave(true).await
+        self.leave(Some(SOFT_REBOOT)).await
     }
 
-    async fn leave(&self, softly: bool) -> Result<Rebooting, SystemdError> {
+    async fn leave(&self, way: Option<u64>) -> Result<Rebooting, SystemdError> {
         match self.inhibitors().await {
             Evidence::No => {}
             Evidence::Yes { reasons } => return Ok(Rebooting::Refused(reasons.join("; "))),
@@ -64,7 +71,7 @@ impl Systemd {
             }
         }
         let login = self.login().await?;
-        match request(&login, softly).await {
+        match request(&login, way).await {
             Ok(()) => Ok(Rebooting::Accepted),
             Err(error) if says(&error, "AccessDenied") => Ok(Rebooting::Refused(chain(&error))),
             Err(error) if says(&error, "OperationInProgress") => under_way(&login, &error).await,
@@ -73,10 +80,11 @@ impl Systemd {
     }
 }
 
-/// With the flag where logind knows it (systemd 246 and later).
-async fn request(login: &LoginProxy<'_>, softly: bool) -> zbus::Result<()> {
-    if softly {
-        return login.reboot_with_flags(CHECK_INHIBITORS | SOFT_REBOOT).await;
+/// With flags where logind knows them (systemd 246 and later). `way`: the flag of a short one, which never
+/// becomes another request.
+async fn request(login: &LoginProxy<'_>, way: Option<u64>) -> zbus::Result<()> {
+    if let Some(way) = way {
+        return login.reboot_with_flags(CHECK_INHIBITORS | way).await;
     }
     match login.reboot_with_flags(CHECK_INHIBITORS).await {
         Err(error) if says(&error, "UnknownMethod") || says(&error, "InvalidArgs") => {
