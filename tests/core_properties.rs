@@ -160,7 +160,10 @@ fn choose(world: &World, life: &Life, (kind, which): (u8, u16)) -> Option<Action
             Action::Policy(0),
             Action::Policy(2),
         ]),
-        _ => pick(&chances::ordinary(world)).or_else(|| pick(&delays.map(Action::Advance))),
+        _ => {
+            let actions = [chances::ordinary(world), chances::soft_reboots(world)].concat();
+            pick(&actions).or_else(|| pick(&delays.map(Action::Advance)))
+        }
     }
 }
 

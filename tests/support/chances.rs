@@ -67,6 +67,20 @@ pub fn ordinary(world: &World) -> Vec<Action> {
     actions
 }
 
+/// Reboots that may come as soft ones. Only the first one of a boot does not help: the next one for the
+/// same reasons is not a soft one.
+pub fn soft_reboots(world: &World) -> Vec<Action> {
+    let mut actions = Vec::new();
+    for (n, node) in world.nodes.iter().enumerate().filter(|(_, node)| node.machine.reboot_pending)
+    {
+        actions.push(Action::SoftReboot(n, true));
+        if node.machine.soft == 0 {
+            actions.push(Action::SoftReboot(n, false));
+        }
+    }
+    actions
+}
+
 fn flight_goes_on(n: usize, flight: &Flight) -> Vec<Action> {
     match &flight.answer {
         None => vec![Action::Carry(n, flight.id)],

@@ -4,8 +4,10 @@
 use lockkeeper::core::{
     effect::Effect,
     event::Outcome,
+    fast,
     health::{Evidence, HealthReport},
     plan::{Plan, PlanId},
+    time::BootId,
 };
 
 use crate::support;
@@ -30,6 +32,8 @@ pub fn release(version: u32, reboots: bool, bad: bool) -> Release {
 pub struct Machine {
     /// Which boot this is.
     pub boot: u32,
+    /// How often userspace has started anew in it.
+    pub soft: u32,
     /// `CLOCK_BOOTTIME`, in milliseconds.
     pub mono: u64,
     /// The release installed in full.
@@ -85,6 +89,7 @@ impl Machine {
     pub fn new() -> Self {
         Self {
             boot: 1,
+            soft: 0,
             mono: 0,
             installed: 0,
             unit: None,
@@ -146,7 +151,7 @@ impl Machine {
 
     /// The next boot, after a reboot or a power cut.
     pub fn boots(&mut self, releases: &[Release]) {
-        self.boot += 1;
+        (self.boot, self.soft) = (self.boot + 1, 0);
         self.mono = 10_000;
         self.cut_short |= self.unit.take().is_some() | std::mem::take(&mut self.undoing);
         self.needs_reboot = false;
@@ -158,6 +163,19 @@ impl Machine {
             self.updating = true;
             self.begin(releases, version);
         }
+    }
+
+    /// Userspace starts anew; the kernel, its clock, and what only a kernel ends stay.
+    pub fn boots_softly(&mut self, helped: bool) {
+        self.soft += 1;
+        self.needs_reboot &= !helped;
+        self.reboot_pending = false;
+        self.up = !self.record;
+    }
+
+    /// Its id.
+    pub fn boot_id(&self) -> BootId {
+        fast::boot(&support::boot(self.boot).0, self.soft.into())
     }
 
     /// The unit that runs ends. True: the machine boots again after it.
@@ -224,11 +242,11 @@ impl Machine {
             Effect::Apply(plan) => self.apply(releases, version(releases, plan)),
             Effect::Undo(_) => self.undo(),
             Effect::ReadEvidence => Some(Outcome::EvidenceRead(self.evidence())),
-            Effect::Reboot(boot) if *boot == support::boot(self.boot) => {
+            Effect::Reboot(boot) if *boot == self.boot_id() => {
                 self.reboot_pending = true;
                 Some(Outcome::RebootAccepted)
             }
-            Effect::ApplyAtBoot { boot, plan } if *boot == support::boot(self.boot) => {
+            Effect::ApplyAtBoot { boot, plan } if *boot == self.boot_id() => {
                 self.ordered = Some(version(releases, plan));
                 self.reboot_pending = true;
                 Some(Outcome::RebootAccepted)

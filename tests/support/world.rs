@@ -148,6 +148,8 @@ pub enum Action {
     PowerCut(usize),
     /// A reboot that was accepted comes.
     Reboot(usize),
+    /// One that was accepted comes as a soft-reboot; it helps, or not.
+    SoftReboot(usize, bool),
     /// A reboot that was accepted never comes.
     RebootLost(usize),
     /// The apply unit ends.

@@ -43,6 +43,7 @@ impl World {
                 self.boots(setup, n);
             }
             Action::Reboot(n) => return self.reboot(setup, n),
+            Action::SoftReboot(n, helped) => return self.soft_reboot(setup, n, helped),
             Action::RebootLost(n) => {
                 return Ok(std::mem::take(&mut self.machine(n).reboot_pending));
             }
@@ -104,7 +105,7 @@ impl World {
             return Ok(false);
         }
         let (now, policy) = (self.now(n), self.policy(setup, n));
-        let boot = support::boot(self.nodes[n].machine.boot);
+        let boot = self.nodes[n].machine.boot_id();
         let before = self.nodes[n].agent.state.clone();
         let step = (setup.rules.resume)((*before).clone(), &boot, policy, now);
         self.node(n).agent.alive = true;
@@ -141,12 +142,26 @@ impl World {
     }
 
     pub(super) fn reboot(&mut self, setup: &Setup, n: usize) -> Outcomes<bool> {
+        if !self.reboot_comes(n)? {
+            return Ok(false);
+        }
+        let node = &self.nodes[n];
+        let asked = node.agent.state.phase.held().is_some_and(|job| job.always_reboot);
+        let machine = self.machine(n);
+        machine.down = true;
+        machine.asked &= !asked;
+        self.boots(setup, n);
+        Ok(true)
+    }
+
+    /// Whether one that was accepted can come now: it is awaited, and there is a reason.
+    fn reboot_comes(&self, n: usize) -> Outcomes<bool> {
         let node = &self.nodes[n];
         // A shutdown waits for the units.
         if !node.machine.reboot_pending || node.machine.busy() {
             return Ok(false);
         }
-        let boot = support::boot(node.machine.boot);
+        let boot = node.machine.boot_id();
         let awaited = match &node.agent.state.phase {
             Phase::Rebooting { boot: leaving, .. } => *leaving == boot,
             Phase::Failed { cause: Cause::Reboot, .. } => true,
@@ -160,11 +175,21 @@ impl World {
         if !node.machine.needs_reboot && !node.machine.asked && !updates {
             return violation(format!("{} reboots for no reason", name(n)));
         }
-        let asked = node.agent.state.phase.held().is_some_and(|job| job.always_reboot);
+        Ok(true)
+    }
+
+    /// Neither an admin's wish, nor an order to install, is answered by one.
+    pub(super) fn soft_reboot(&mut self, setup: &Setup, n: usize, helped: bool) -> Outcomes<bool> {
+        let node = &self.nodes[n];
+        let job = node.agent.state.phase.held();
+        let full = job.is_none_or(|job| job.at_boot || job.always_reboot);
+        if full || !node.machine.needs_reboot || !self.reboot_comes(n)? {
+            return Ok(false);
+        }
         let machine = self.machine(n);
         machine.down = true;
-        machine.asked &= !asked;
-        self.boots(setup, n);
+        machine.boots_softly(helped);
+        self.crash(setup, n);
         Ok(true)
     }
 
