@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DELETE_ON_ERROR:
-.PHONY: build deps check test cluster deb demo boot boot-lvm boot-zfs fuzz bench bench-lock bench-packages bench-restore bench-stale clean help
+.PHONY: build deps check test cluster deb demo boot boot-lvm boot-zfs boot-kexec fuzz bench bench-lock bench-packages bench-restore bench-stale clean help
 
 VERSION := $(shell sed -n '/^version = /{s/.*"\(.*\)"/\1/p;q}' Cargo.toml)
 DEB := build/lockkeeper_$(VERSION)_$(shell dpkg --print-architecture).deb
@@ -87,6 +87,11 @@ boot-lvm: deps $(DEB)
 boot-zfs: deps $(DEB)
 	@scripts/install-deps tests/boot/packages.txt
 	$(SUDO) tests/boot/run --deb $(DEB) --root zfs
+
+## boot-kexec: reboots by kexec on a whole machine, beside full ones; not a part of `make test`
+boot-kexec: deps $(DEB)
+	@scripts/install-deps tests/boot/packages.txt
+	$(SUDO) tests/boot/kexec --deb $(DEB)
 
 clean:
 	cargo clean

@@ -45,6 +45,7 @@ set timeout=0
 set default=0
 menuentry 'Debian GNU/Linux' --class debian {
     search --no-floppy --fs-uuid --set=root $2
+    echo 'Loading Linux ...'
     linux $1/$kernel $3 console=ttyS0 mitigations=off
     initrd $1/$initrd
 }
