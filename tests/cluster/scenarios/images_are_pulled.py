@@ -3,19 +3,14 @@ runs on, and what makes its container anew still gets the old image. A registry 
 update waiting.
 """
 
+from lab import registry
 from lab.fleet import Lab
-from lab.host import command
 from lab.node import Node
-from lab.repo import Kind, download
+from lab.registry import REGISTRY, WEB, publish, verdict
+from lab.repo import Kind
 from lab.wait import until
-from lab.workloads import IMAGE
 
 PLAIN = {"lab-plain": Kind.PLAIN}
-# Docker takes a registry on the loopback without TLS, Podman by its configuration.
-REGISTRY = "127.0.0.1:5000"
-WEB = f"{REGISTRY}/shop/web:1"
-SETTINGS = f"version: 0.1\nstorage: {{filesystem: {{rootdirectory: /var/lib/registry}}}}\nhttp: {{addr: '{REGISTRY}'}}\n"
-SERVICE = "[Service]\nExecStart=/usr/bin/docker-registry serve /etc/lab-registry.yml\n"
 RUN = "run --stop-signal=SIGKILL --network=none --name"
 WRAPPED = (
     "[Unit]\nRequires=docker.service\nAfter=docker.service\n"
@@ -29,7 +24,7 @@ def scenario(lab: Lab) -> None:
     [node] = lab.boot(["web-1"], members=1, with_workloads=False, engines=True)
     lab.offer("1.0", PLAIN)
     lab.install([node], ["lockkeeper", *PLAIN])
-    registry(lab, node)
+    registry.start(lab.dir, node)
     publish(node, "old")
     for engine, name in (("docker", "by-hand"), ("podman", "in-podman")):
         node.script(f"{engine} pull {WEB} >&2; {engine} {RUN} {name} --detach {WEB} /bin/idle >&2", timeout=120)
@@ -63,25 +58,6 @@ def scenario(lab: Lab) -> None:
     assert WEB in said and "refused" in said, said
 
 
-def registry(lab: Lab, node: Node) -> None:
-    """Debian's own docker-registry, at work on the node."""
-    deb = download(lab.dir / "registry", "docker-registry")
-    command("dpkg-deb", "--extract", deb, deb.parent)
-    node.path("/usr/bin/docker-registry").write_bytes((deb.parent / "usr/bin/docker-registry").read_bytes())
-    node.path("/usr/bin/docker-registry").chmod(0o755)
-    node.write("/etc/lab-registry.yml", SETTINGS)
-    node.write("/etc/systemd/system/lab-registry.service", SERVICE)
-    node.write("/etc/containers/registries.conf.d/lab.conf", f'[[registry]]\nlocation = "{REGISTRY}"\ninsecure = true\n')
-    node.script("systemctl daemon-reload; systemctl start lab-registry.service")
-    until("the registry answers", lambda: node.run("curl", "-fs", f"http://{REGISTRY}/v2/", check=False).returncode == 0, 30, 0.3)
-
-
-def publish(node: Node, label: str) -> None:
-    """Has the registry's name stand for another image; what it stands for on the node does not change."""
-    made = f"podman import --quiet --change 'LABEL lab={label}' {IMAGE} localhost/{label} >&2"
-    node.script(f"{made}; podman push --quiet localhost/{label} {WEB} >&2", timeout=120)
-
-
 def named_images(node: Node) -> list[str]:
     """What the name stands for in each engine."""
     return [node.script(f"{engine} image inspect --format '{{{{.Id}}}}' {WEB}").strip() for engine in ("docker", "podman")]
@@ -96,11 +72,6 @@ def running(node: Node) -> dict[str, tuple[str, str]]:
         if answer[0] == "true":
             found[name] = (answer[1], answer[2])
     return found
-
-
-def verdict(node: Node, code: str) -> str | None:
-    """The sentence of a verdict of `rebootctl explain`, if it is among them."""
-    return next((also["text"] for also in node.explain()["also"] if also["code"] == code), None)
 
 
 def newer(node: Node) -> str | None:
