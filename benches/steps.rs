@@ -41,9 +41,10 @@ async fn step(layout: &Layout, args: &[&str]) -> Result<String, String> {
     let plan = |id: &str| PlanId::parse(id).map_err(|error| error.to_string());
     match args {
         ["check"] => {
-            let packages = Packages { origins: Origins::All, ..Settings::default().packages };
-            let (follow, pull) = (None, Vec::new());
-            let rules = Rules { packages, follow, choice: String::new(), pull, channel: None };
+            let Settings { packages, containers, .. } = Settings::default();
+            let packages = Packages { origins: Origins::All, ..packages };
+            let (follow, choice) = (None, String::new());
+            let rules = Rules { packages, follow, choice, containers, channel: None };
             let report =
                 check(layout, &rules, None, None).await.map_err(|error| error.to_string())?;
             Ok(report.plan.map_or("nothing".to_owned(), |plan| plan.id.to_string()))

@@ -178,6 +178,7 @@ keys! {
         value::choice;
     "workloads.users", workloads_users: Vec<String> = Vec::new(), texts(value::account);
     "containers.pull", containers_pull: Vec<String> = Vec::new(), texts(value::image);
+    "containers.update", containers_update: Vec<String> = Vec::new(), texts(value::image);
 }
 
 /// Every key there is, in the order of the manual. Those of the lists begin with `window.`, `freeze.`

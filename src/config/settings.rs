@@ -330,6 +330,17 @@ pub struct Containers {
     /// `pull`: images (glob `*`, as containers name them) that are pulled beforehand, where a running
     /// container names one by a tag (default none).
     pub pull: Vec<String>,
+    /// `update`: those of which containers are made anew from what was pulled, when the node holds a
+    /// slot (default none). They are pulled, too.
+    pub update: Vec<String>,
+}
+
+impl Containers {
+    /// All names that are pulled.
+    #[must_use]
+    pub fn pulled(&self) -> Vec<String> {
+        self.pull.iter().chain(&self.update).cloned().collect()
+    }
 }
 
 /// Format of [`LockChoice`].

@@ -350,7 +350,10 @@ impl Merged {
                 resurrected: self.workloads_resurrected.value,
                 users: self.workloads_users.value,
             },
-            containers: Containers { pull: self.containers_pull.value },
+            containers: Containers {
+                pull: self.containers_pull.value,
+                update: self.containers_update.value,
+            },
         }
     }
 }

@@ -458,7 +458,7 @@ pub(super) fn account(text: &str) -> Result<(), Complaint> {
     Ok(())
 }
 
-/// One of `containers.pull`: an image as containers name it, `*` for anything.
+/// One of `containers.pull` and `containers.update`: an image as containers name it, `*` for anything.
 pub(super) fn image(text: &str) -> Result<(), Complaint> {
     if pattern(text).is_ok() {
         return Ok(());

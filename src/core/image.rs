@@ -137,6 +137,22 @@ pub struct Behind {
     pub name: String,
     /// By what it would be recreated.
     pub owner: Owner,
+    /// Whether it will be.
+    #[serde(default)]
+    pub fate: Fate,
+}
+
+/// Whether a container is recreated.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fate {
+    /// Nobody asks for it.
+    #[default]
+    Unasked,
+    /// In the next cycle.
+    Next,
+    /// It cannot be, or must not: why not.
+    Not(String),
 }
 
 /// What a container belongs to, and so what has to be asked for another one in its place.
@@ -164,11 +180,16 @@ impl Owner {
 
 impl fmt::Display for Behind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, owner } = self;
+        let Self { name, owner, fate } = self;
         match owner {
-            Owner::Unit(unit) => write!(f, "{name} (of {unit})"),
-            Owner::Project(project) => write!(f, "{name} (of Compose's project {project})"),
-            Owner::Nobody => write!(f, "{name} (of no unit and no project)"),
+            Owner::Unit(unit) => write!(f, "{name} (of {unit}")?,
+            Owner::Project(project) => write!(f, "{name} (of Compose's project {project}")?,
+            Owner::Nobody => write!(f, "{name} (of no unit and no project")?,
+        }
+        match fate {
+            Fate::Unasked => f.write_str(")"),
+            Fate::Next => f.write_str("; recreated in the next cycle)"),
+            Fate::Not(why) => write!(f, "; not recreated: {why})"),
         }
     }
 }
@@ -197,7 +218,8 @@ impl Report {
 }
 
 /// An id as engines show it to people.
-fn short(id: &str) -> &str {
+#[must_use]
+pub fn short(id: &str) -> &str {
     let digits = id.strip_prefix("sha256:").unwrap_or(id);
     digits.get(..SHORT_ID).unwrap_or(digits)
 }
@@ -266,11 +288,11 @@ mod tests {
         let newer = Pull::Newer {
             id: "sha256:0123456789abcdef".to_owned(),
             containers: [
-                ("a", Owner::Unit("a.service".to_owned())),
-                ("b", Owner::Project("shop".to_owned())),
-                ("c", Owner::of(None)),
+                ("a", Owner::Unit("a.service".to_owned()), Fate::Next),
+                ("b", Owner::Project("shop".to_owned()), Fate::Unasked),
+                ("c", Owner::of(None), Fate::Not("nobody knows how".to_owned())),
             ]
-            .map(|(name, owner)| Behind { name: name.to_owned(), owner })
+            .map(|(name, owner, fate)| Behind { name: name.to_owned(), owner, fate })
             .to_vec(),
         };
         let not = Pull::Not { why: "connection refused".to_owned() };
@@ -280,8 +302,9 @@ mod tests {
         let expected = [
             (
                 "images-newer",
-                "web:1 (docker) is 0123456789ab now, which is pulled; a (of a.service), \
-                 b (of Compose's project shop), c (of no unit and no project) run(s) an older one",
+                "web:1 (docker) is 0123456789ab now, which is pulled; \
+                 a (of a.service; recreated in the next cycle), b (of Compose's project shop), \
+                 c (of no unit and no project; not recreated: nobody knows how) run(s) an older one",
             ),
             ("images-not-pulled", "x:1 (docker): connection refused; podman does not answer"),
         ];

@@ -33,6 +33,7 @@ pub mod policy;
 pub mod progress;
 pub mod quorum;
 pub mod record;
+pub mod recreate;
 pub mod removal;
 pub mod resume;
 pub mod rootless;

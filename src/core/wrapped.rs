@@ -17,6 +17,32 @@ pub fn runs(command: &[String]) -> Option<Named> {
     Some((engine, name))
 }
 
+/// What a unit's command line says about making its container anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// The container.
+    pub named: Named,
+    /// It takes the place of one that is left (`--replace`), or leaves none behind (`--rm`).
+    pub clears: bool,
+    /// The engine asks the registry at each start (`--pull=always`).
+    pub pulls: bool,
+}
+
+/// The container that `docker run --name NAME …` makes anew at each start. `docker start NAME` does not.
+#[must_use]
+pub fn makes(command: &[String]) -> Option<Made> {
+    let (engine, verb, rest) = split(command)?;
+    let named = (engine, named(rest).filter(|_| verb == "run")?);
+    let has = |option: &str| rest.iter().any(|word| word == option);
+    let policy = rest.iter().enumerate().find_map(|(at, word)| match word.strip_prefix("--pull") {
+        Some("") => rest.get(at + 1).map(String::as_str),
+        Some(value) => value.strip_prefix('='),
+        None => None,
+    });
+    let pulls = policy.is_some_and(|policy| !matches!(policy, "missing" | "never"));
+    Some(Made { named, clears: has("--replace") || has("--rm"), pulls })
+}
+
 /// Whether the command removes that container.
 #[must_use]
 pub fn removes(command: &[String], container: &Named) -> bool {
@@ -74,6 +100,26 @@ mod tests {
             ("/usr/bin/docker", None),
         ] {
             assert_eq!(runs(&words(command)), expected, "{command}");
+        }
+    }
+
+    #[test]
+    fn only_a_command_that_runs_a_container_makes_it_anew() {
+        let made =
+            |command| makes(&words(command)).map(|made| (made.named.1, made.clears, made.pulls));
+        let web = |clears, pulls| Some(("web".to_owned(), clears, pulls));
+        for (command, expected) in [
+            ("/usr/bin/docker run --rm --name web x", web(true, false)),
+            ("/usr/bin/podman run --name=web --replace -d x", web(true, false)),
+            ("/usr/bin/docker run --name web x", web(false, false)),
+            ("/usr/bin/docker run --rm --pull=always --name web x", web(true, true)),
+            ("/usr/bin/podman run --rm --pull newer --name web x", web(true, true)),
+            ("/usr/bin/docker run --rm --pull missing --name web x", web(true, false)),
+            ("/usr/bin/docker start -a web", None),
+            ("/usr/bin/docker create --name web x", None),
+            ("/usr/bin/docker run --rm x", None),
+        ] {
+            assert_eq!(made(command), expected, "{command}");
         }
     }
 

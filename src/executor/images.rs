@@ -1,21 +1,23 @@
 //! `PullImages`: what a registry has by the names of running containers, brought here beforehand.
 //!
-//! Nothing changes by it but the disk: a name stands for the image it stood for before, so that neither a
+//! Nothing changes by it but the disk (and what [`recreate`] knows of it): a name stands for the image it stood for before, so that neither a
 //! restart nor a reboot runs another one unasked.
 
 use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
-use super::{Context, WorkloadError, record::observe};
+use super::{Context, WorkloadError, record::observe, recreate};
 use crate::{
     adapters::{
         containers::{self, Client, ContainerError},
         state_file,
     },
+    config::settings::Containers,
     core::{
         container::Engine,
-        image::{Behind, Image, Named, Owner, Pull, Report, Tag},
+        image::{Behind, Fate, Image, Named, Owner, Pull, Report, Tag},
         record::{Record, any_matches},
+        recreate::Pulled,
     },
     observe::logging::chain,
 };
@@ -38,20 +40,22 @@ struct Moving {
     id: String,
 }
 
-/// Pulls every name of a running container that is a tag and that one of `wanted` fits. What cannot be
+/// Pulls every name of a running container that is a tag and that one of the patterns fits. What cannot be
 /// pulled is part of the answer.
-pub async fn pull(context: &Context, wanted: &[String]) -> Result<Report, WorkloadError> {
+pub async fn pull(context: &Context, wanted: &Containers) -> Result<Report, WorkloadError> {
     let mut report = Report::default();
     let clients = containers::at_work(&context.systemd).await?;
     put_back_cut_off(context, &clients).await?;
     let record = observe(context).await?;
+    let names = wanted.pulled();
     for client in &clients {
         for named in client.named().await? {
             let reference = named.reference.clone();
-            let Some(tag) = Tag::of(&reference).filter(|_| any_matches(wanted, &reference)) else {
+            let Some(tag) = Tag::of(&reference).filter(|_| any_matches(&names, &reference)) else {
                 continue;
             };
-            let pull = match one(context, client, &record, &named, &tag).await {
+            let update = any_matches(&wanted.update, &reference);
+            let pull = match one(context, client, &record, &named, &tag, update).await {
                 Ok(pull) => pull,
                 Err(error) => Pull::Not { why: chain(&error) },
             };
@@ -67,6 +71,7 @@ async fn one(
     record: &Record,
     named: &Named,
     tag: &Tag<'_>,
+    update: bool,
 ) -> Result<Pull, WorkloadError> {
     let not = |why: &str| Ok(Pull::Not { why: why.to_owned() });
     let Some(here) = client.image(&named.reference).await? else {
@@ -83,12 +88,19 @@ async fn one(
     let newest = put_back(client, tag, &moving.id).await?;
     state_file::remove(&context.images)?;
     pulled?;
-    let behind = |name: String| {
+    let (stood_for, reference) = (moving.id.clone(), moving.reference.clone());
+    recreate::note_pulled(context, Pulled { engine, reference, id: newest.clone(), stood_for })?;
+    let mut containers = Vec::new();
+    let fates = if update {
+        recreate::fates(context, client, record, named, &newest).await?
+    } else {
+        named.behind(&newest).into_iter().map(|name| (name, Fate::Unasked)).collect()
+    };
+    for (name, fate) in fates {
         let mut recorded = record.containers.iter();
         let recorded = recorded.find(|own| own.engine == engine && own.name == name);
-        Behind { owner: Owner::of(recorded), name }
-    };
-    let containers: Vec<_> = named.behind(&newest).into_iter().map(behind).collect();
+        containers.push(Behind { owner: Owner::of(recorded), name, fate });
+    }
     if containers.is_empty() {
         return Ok(Pull::Same);
     }

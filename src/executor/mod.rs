@@ -20,7 +20,7 @@ use crate::{
     },
     config::{
         self,
-        settings::{Channel, Packages, Resurrected, Services, Settings, Workloads},
+        settings::{Channel, Containers, Packages, Resurrected, Services, Settings, Workloads},
     },
     core::standing::Restarts,
 };
@@ -40,6 +40,7 @@ pub mod kexec;
 pub mod outlook;
 pub mod reboot;
 pub mod record;
+pub mod recreate;
 pub mod restore;
 pub mod run;
 pub mod service;
@@ -90,6 +91,8 @@ pub struct Context {
     pub kexec: PathBuf,
     /// The file that says which name of an image a pull is moving.
     pub images: PathBuf,
+    /// The file that says which containers are made anew from newer images.
+    pub recreated: PathBuf,
     /// Where what is known of the release channel is.
     pub channel: channel::Places,
     /// What [`verify`] saw last, as long as this process lives.
@@ -98,6 +101,8 @@ pub struct Context {
     checking: tokio::sync::Mutex<Vec<String>>,
     /// Held while users are asked: each has one process of ours.
     asking: tokio::sync::Mutex<()>,
+    /// Held while names of images move.
+    moving: tokio::sync::Mutex<()>,
 }
 
 impl Context {
@@ -118,10 +123,12 @@ impl Context {
             soft_reboot: state.join("soft-reboot.json"),
             kexec: state.join("kexec.json"),
             images: state.join("images.json"),
+            recreated: state.join("recreated.json"),
             channel: channel::Places::system(state),
             seen: Mutex::default(),
             checking: tokio::sync::Mutex::default(),
             asking: tokio::sync::Mutex::default(),
+            moving: tokio::sync::Mutex::default(),
         }
     }
 
@@ -153,8 +160,8 @@ pub struct Rules {
     pub follow: Option<String>,
     /// Identity of all that packages are chosen by.
     pub choice: String,
-    /// `containers.pull`
-    pub pull: Vec<String>,
+    /// `[containers]`
+    pub containers: Containers,
     /// `[channel]`
     pub channel: Option<Channel>,
 }
@@ -168,7 +175,7 @@ impl Rules {
                 choice: settings.choice(),
                 follow: settings.canary.follow,
                 packages: settings.packages,
-                pull: settings.containers.pull,
+                containers: settings.containers,
                 channel: settings.channel,
             }),
             Err(errors) => {

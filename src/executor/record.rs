@@ -7,7 +7,7 @@ use crate::{
     adapters::{clock, containers, state_file},
     core::{
         check,
-        record::{Record, SCHEMA},
+        record::{Engine, Record, SCHEMA},
         rootless::sentences,
     },
 };
@@ -65,6 +65,23 @@ async fn failing_checks(context: &Context) -> Result<Vec<String>, WorkloadError>
 pub(super) fn load(context: &Context) -> Result<Option<Record>, WorkloadError> {
     let record: Option<Record> = state_file::read(&context.record, SCHEMA)?;
     Ok(record.map(|record| record.without(&context.ignore).of_users(&context.users)))
+}
+
+/// Notes that containers were made anew: what is left of one after a power cut is known by its id.
+pub(super) fn note_ids(
+    context: &Context,
+    engine: Engine,
+    ids: &[(&str, &str)],
+) -> Result<(), WorkloadError> {
+    let Some(mut record) = state_file::read::<Record>(&context.record, SCHEMA)? else {
+        return Ok(());
+    };
+    for container in record.containers.iter_mut().filter(|c| c.engine == engine) {
+        if let Some((_, id)) = ids.iter().find(|(name, _)| *name == container.name) {
+            (*id).clone_into(&mut container.id);
+        }
+    }
+    Ok(state_file::write(&context.record, &record)?)
 }
 
 /// Removes the record; there need not be one.

@@ -12,7 +12,7 @@ use zbus::{Connection, fdo, message::Header, proxy::CacheProperties};
 
 use super::{
     Context, Rules, announce, apply, at_boot, channel, check, confirm, describe, evidence, hooks,
-    images, outlook, reboot, record, restore,
+    images, outlook, reboot, record, recreate, restore,
     run::{self, Run},
     soft, stage, stale, undo, verify,
 };
@@ -60,8 +60,6 @@ struct Executor {
     workloads: Mutex<()>,
     /// Held while hooks run: no two of them do at a time.
     hooks: Mutex<hooks::Tried>,
-    /// Held while images are pulled.
-    images: Mutex<()>,
     /// Calls in progress.
     calls: Arc<watch::Sender<usize>>,
 }
@@ -110,7 +108,6 @@ pub async fn serve(
         packages: Mutex::new(()),
         workloads: Mutex::new(()),
         hooks: Mutex::new(None),
-        images: Mutex::new(()),
         calls: Arc::clone(&calls),
     };
     bus.object_server().at(EXECUTOR_PATH, executor).await?;
@@ -315,8 +312,8 @@ impl Executor {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<String, Error> {
         let _call = self.admit(bus, &header).await?;
-        let _turn = self.images.lock().await;
-        json(&done(images::pull(&self.context, &self.rules()?.pull).await)?)
+        let _turn = self.context.moving.lock().await;
+        json(&done(images::pull(&self.context, &self.rules()?.containers).await)?)
     }
 
     /// Waits for nobody: it is asked while another verb works.
@@ -388,6 +385,8 @@ impl Executor {
         let _turn = self.packages.lock().await;
         let program = done(run::own_program())?;
         done(channel::deny(&self.context.channel, &self.context.layout, &plan))?;
+        // What cannot be gone back from now keeps the node from being healthy, not the packages from going back.
+        let _ = done(recreate::verify(&self.context, true).await);
         let report = done(undo::undo(&self.run(bus, &program, &plan, Way::Back)).await)?;
         done(stale::forget(&self.context))?;
         json(&report)
@@ -473,7 +472,9 @@ impl Executor {
             return Err(Error::InvalidArgument(format!("a grace of {grace_secs} s is too long")));
         }
         let _turn = self.workloads.lock().await;
-        json(&done(restore::restore(&self.context, grace).await)?)
+        let mut restored = done(restore::restore(&self.context, grace).await)?;
+        restored.extend(done(recreate::after_restore(&self.context).await)?);
+        json(&restored)
     }
 
     async fn verify(
@@ -485,7 +486,10 @@ impl Executor {
     ) -> Result<String, Error> {
         let _call = self.admit(bus, &header).await?;
         let plan = maybe_plan_id(plan)?;
+        // First: what is gone back to is to be looked at.
+        let recreated = done(recreate::verify(&self.context, or_undone).await)?;
         let HealthReport { mut failing } = done(verify::verify(&self.context).await)?;
+        failing.extend(recreated);
         if let Some(plan) = plan {
             failing.extend(packages(
                 apply::verify_installed(&self.context.layout, &plan, or_undone).await,
@@ -509,6 +513,7 @@ impl Executor {
             snapshot::free(&self.context.layout, &plan).await;
             packages(confirm::confirm(&self.context.layout, &plan))?;
         }
+        done(recreate::settle(&self.context))?;
         done(record::forget(&self.context))
     }
 

@@ -324,7 +324,7 @@ async fn a_follower_takes_only_what_the_canary_has_verified() {
         packages,
         follow,
         choice: "of the test".to_owned(),
-        pull: Vec::new(),
+        containers: lockkeeper::config::settings::Settings::default().containers,
         channel: None,
     };
     let layout = &debian.system.layout;

@@ -151,7 +151,7 @@ impl Fleet {
             packages,
             follow: None,
             choice: CHOICE.to_owned(),
-            pull: Vec::new(),
+            containers: Settings::default().containers,
             channel: Some(followed),
         };
         let (layout, places) = (&self.node.layout, self.places());

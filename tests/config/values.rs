@@ -61,7 +61,7 @@ fn every_key_arrives_where_it_belongs() {
          canary = { publish = true, follow = \"first\", soak = \"14m\" }\n\
          services = { restart = \"list\", never = [\"sql*\"], by_reboot = [\"a.service\"] }\n\
          workloads = { ignore = [\"foo*.service\"], resurrected = \"stop\", users = [\"alice\", \"ci-*\"] }\n\
-         containers = { pull = [\"registry.example.com/*\"] }\n\
+         containers = { pull = [\"registry.example.com/*\"], update = [\"web:*\"] }\n\
          [etcd]\n\
          endpoints = [\"http://etcd-1.example.com:2379\", \"http://[2001:db8::1]:2379\"]\n\
          prefix = \"/a/b\"\n\
@@ -135,6 +135,7 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(settings.workloads.resurrected, Resurrected::Stop);
     assert_eq!(settings.workloads.users, ["alice", "ci-*"]);
     assert_eq!(settings.containers.pull, ["registry.example.com/*"]);
+    assert_eq!(settings.containers.pulled(), ["registry.example.com/*", "web:*"]);
 }
 
 #[test]

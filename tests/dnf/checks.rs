@@ -138,7 +138,7 @@ async fn a_follower_takes_only_what_its_canary_has_verified() {
         packages,
         follow: Some("canary".to_owned()),
         choice: String::new(),
-        pull: Vec::new(),
+        containers: lockkeeper::config::settings::Settings::default().containers,
         channel: None,
     };
     let mut ripe = Ripe::default();

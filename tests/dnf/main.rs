@@ -61,7 +61,7 @@ async fn check_by(
         packages,
         follow: None,
         choice: "of the test".to_owned(),
-        pull: Vec::new(),
+        containers: Settings::default().containers,
         channel: None,
     };
     check::check(layout, &rules, None, None).await

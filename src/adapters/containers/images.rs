@@ -53,6 +53,15 @@ impl Client {
         }
     }
 
+    /// The id of the image that a container runs; `None` when there is no such container.
+    pub async fn image_of(&self, container: &str) -> Result<Option<String>, ContainerError> {
+        match self.api.inspect_container(container, None).await {
+            Ok(answer) => Ok(answer.image.as_deref().map(bare)),
+            Err(ApiError::DockerResponseServerError { status_code: 404, .. }) => Ok(None),
+            Err(error) => Err(self.failed(&format!("inspect {container}"))(error)),
+        }
+    }
+
     /// Pulls what a registry has by a name, which stands for that then.
     pub async fn pull(&self, tag: &Tag<'_>) -> Result<(), ContainerError> {
         let options = CreateImageOptionsBuilder::new().from_image(tag.repository).tag(tag.tag);

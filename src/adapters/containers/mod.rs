@@ -19,6 +19,7 @@ use crate::{
 };
 
 mod client;
+pub mod compose;
 #[cfg(test)]
 mod fake;
 mod images;

@@ -149,7 +149,7 @@ impl Runner {
             channel: settings.channel.clone(),
             state_dir: self.state_dir.clone(),
             told: self.told.clone(),
-            pull: !settings.containers.pull.is_empty(),
+            pull: !settings.containers.pulled().is_empty(),
             pulling: Arc::clone(&self.pulling),
             cycle: hooks::cycle(state),
             groups: settings.lock.groups.clone(),
@@ -465,8 +465,8 @@ async fn restore(context: Context, plan: Option<PlanId>, grace: Duration) -> Ans
     if let Some(plan) = plan {
         context.show(restart_stale(&executor, &plan).await?);
     }
-    // Units, containers, and the time these may take to become healthy.
-    let limit = grace + Duration::from_secs(1800);
+    // Units, containers, the time these may take to become healthy, and newer images of theirs.
+    let limit = grace + Duration::from_secs(3600);
     let restored = parse(&within(limit, executor.restore(grace.as_secs())).await?)?;
     // Those that fail are owed, and keep the node from being healthy.
     context.hooks(Point::PostBoot).await?;
