@@ -297,7 +297,15 @@ async fn await_health(client: &Client, name: &str, limit: Duration) -> Result<St
     let begun = Instant::now();
     let mut first: Option<Container> = None;
     loop {
-        let now = client.inspect(name).await.map_err(|error| chain(&error))?;
+        let now = match client.inspect(name).await {
+            Ok(now) => now,
+            // An engine that cannot say is no fault of the image's, unless it never can.
+            Err(_) if begun.elapsed() < limit => {
+                sleep(EVERY).await;
+                continue;
+            }
+            Err(error) => return Err(chain(&error)),
+        };
         let Some(now) = now.filter(|now| now.running) else {
             return Err(format!("{name} does not run any more"));
         };
