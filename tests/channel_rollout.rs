@@ -55,6 +55,7 @@ fn take(listing: &Listing, random: &mut Random) -> BTreeMap<usize, u64> {
             agent: Version::new(1, 0, 0),
             within: None,
             denied: BTreeSet::new(),
+            paced: None,
         };
         let mut now = start() - Duration::from_secs(random.below(45 * MINUTE));
         loop {

@@ -84,6 +84,11 @@ fn releases() {
 }
 
 #[test]
+fn graphs() {
+    try_all("graph", 20_000);
+}
+
+#[test]
 fn semaphores() {
     try_all("slots", 20_000);
 }

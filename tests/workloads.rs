@@ -88,7 +88,7 @@ async fn another_users_call_is_denied_whatever_it_asks_for() {
         assert_eq!(name, "org.lockkeeper1.Error.AccessDenied", "{text}");
         assert!(text.contains(&format!("user {} ", own_user())), "{text}");
     };
-    denied(reply(executor.check("").await));
+    denied(reply(executor.check("", "").await));
     denied(reply(executor.describe("x").await));
     denied(reply(executor.changelogs("x", "").await));
     denied(reply(executor.stage("x").await));

@@ -104,6 +104,7 @@ keys! {
     "channel.root", channel_root: Option<PathBuf> =
         Some(PathBuf::from("/etc/lockkeeper/channel.root.json")), value::file;
     "channel.ca_file", channel_ca_file: Option<PathBuf> = None, value::file;
+    "channel.graph_url", channel_graph_url: String = String::new(), value::graph_url;
     "channel.within", channel_within: Option<VersionReq> = None, value::within;
     "lock.group", lock_group: Vec<String> = vec!["default".to_owned()], value::groups;
     "lock.settle", lock_settle: Duration = Duration::ZERO, between(Duration::ZERO, DAY);

@@ -85,6 +85,8 @@ pub struct Channel {
     pub root: PathBuf,
     /// `ca_file`: the authority of the servers' certificates (default: those the system trusts).
     pub ca_file: Option<PathBuf>,
+    /// `graph_url`: a server of the Cincinnati protocol that says what may come next (default none).
+    pub graph_url: Option<Url>,
     /// `within`: the releases that this node may have (default: all).
     pub within: Option<VersionReq>,
 }
@@ -390,7 +392,8 @@ impl Settings {
             &self.packages;
         let Canary { publish: _, follow, soak } = &self.canary;
         let channel = self.channel.as_ref();
-        let channel = channel.map(|channel| (&channel.name, &channel.root, &channel.within));
+        let channel = channel
+            .map(|channel| (&channel.name, &channel.root, &channel.graph_url, &channel.within));
         let packages = (origins, allow, deny, new_dependencies, removals, phased);
         let all = (packages, follow, soak, channel);
         hex(&Sha256::digest(format!("{all:?}")))

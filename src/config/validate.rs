@@ -258,6 +258,7 @@ impl Merged {
                 &self.channel_urls.value,
                 self.channel_root.value,
                 self.channel_ca_file.value,
+                &self.channel_graph_url.value,
                 self.channel_within.value,
             ),
             lock: Lock {
@@ -364,10 +365,12 @@ fn channel_of(
     urls: &[String],
     root: Option<PathBuf>,
     ca_file: Option<PathBuf>,
+    graph_url: &str,
     within: Option<VersionReq>,
 ) -> Option<Channel> {
+    let graph_url = Url::parse(graph_url).ok();
     let urls = urls.iter().filter_map(|url| Url::parse(url).ok()).collect();
-    Some(Channel { name: name?, urls, root: root?, ca_file, within })
+    Some(Channel { name: name?, urls, root: root?, ca_file, graph_url, within })
 }
 
 /// The built-in values: what a machine without any file goes by.

@@ -312,6 +312,18 @@ pub(super) fn channel_url(text: &str) -> Result<(), Complaint> {
     })
 }
 
+/// `channel.graph_url`: empty for none.
+pub(super) fn graph_url(reader: &mut Reader<'_>, key: &str, node: &Node<'_>) -> Option<String> {
+    parsed(reader, key, node, |text| {
+        let example = "https://updates.example.com/v1/graph";
+        let base = base(example, text)?;
+        if base.is_empty() || Url::parse(&base).is_ok() {
+            return Ok(base);
+        }
+        Err((format!("{text:?} is not a URL"), Some(format!("write {example:?}"))))
+    })
+}
+
 /// `channel.within`: empty for all.
 #[expect(clippy::option_option, reason = "read or not, and set or not")]
 pub(super) fn within(

@@ -209,7 +209,9 @@ pub enum HooksReport {
 pub trait Executor {
     /// Refreshes private package lists and says what to install: a [`CheckReport`]. `verified`: what
     /// the canary group allows, a [`Ripe`](crate::core::canary::Ripe); empty where none is followed.
-    fn check(&self, verified: &str) -> zbus::Result<String>;
+    /// `paced`: what a server lets this node have next, a
+    /// [`Paced`](crate::core::channel::graph::Paced); empty where none is asked.
+    fn check(&self, verified: &str, paced: &str) -> zbus::Result<String>;
     /// What is remembered of releases: a [`Memory`](followed::Memory).
     fn releases(&self) -> zbus::Result<String>;
     /// What the staging of a plan has found out: a [`PlanDetails`].

@@ -25,6 +25,7 @@ use crate::{
             allowed::Allowed,
             choose::Node,
             followed::{Memory, Report, SCHEMA, Source},
+            graph::Paced,
             release::Package,
         },
         choice::{KeptBack, RELEASE},
@@ -46,6 +47,9 @@ pub enum FollowError {
         /// Why not.
         source: ChannelError,
     },
+    /// The server that paces.
+    #[error("{0} has not said what may come next")]
+    NotAsked(String),
     /// Who this node is.
     #[error(transparent)]
     Node(#[from] NodeError),
@@ -118,8 +122,16 @@ pub struct Following {
 /// Looks at the channel.
 ///
 /// # Errors
-/// When it cannot be read or is not believed. One that has expired is no error: it allows nothing.
-pub async fn follow(places: &Places, channel: &Channel) -> Result<Following, FollowError> {
+/// When it cannot be read or is not believed, or a server is to be asked and was not. A channel that has
+/// expired is no error: it allows nothing.
+pub async fn follow(
+    places: &Places,
+    channel: &Channel,
+    paced: Option<Paced>,
+) -> Result<Following, FollowError> {
+    if let (Some(url), None) = (&channel.graph_url, &paced) {
+        return Err(FollowError::NotAsked(url.to_string()));
+    }
     let memory = places.recall()?;
     let node = Node {
         id: node::id()?,
@@ -128,6 +140,7 @@ pub async fn follow(places: &Places, channel: &Channel) -> Result<Following, Fol
         agent: Version::parse(env!("CARGO_PKG_VERSION"))?,
         within: channel.within.clone(),
         denied: memory.denied,
+        paced,
     };
     let client = Client::new(&channel.root, &places.memory.join("seen"));
     let name = &channel.name;

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, future::Future, path::Path, sync::Arc, time::Duration};
 
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use tokio::{
     sync::{Mutex, watch},
     time::timeout,
@@ -22,7 +22,10 @@ use crate::{
         packages::{PackageError, plans::Way, progress, snapshot},
         systemd::boot,
     },
-    core::{canary::Ripe, health::HealthReport, hook::Point, plan::PlanId, stale::Report},
+    core::{
+        canary::Ripe, channel::graph::Paced, health::HealthReport, hook::Point, plan::PlanId,
+        stale::Report,
+    },
     dbus::{
         EXECUTOR_NAME, EXECUTOR_PATH,
         error::Error,
@@ -199,8 +202,8 @@ fn valid_boot_id(text: &str) -> Result<&str, Error> {
     boot::is_boot_id(text).then_some(text).ok_or_else(invalid)
 }
 
-/// What a canary group allows; empty where none is followed.
-fn ripe(text: &str) -> Result<Option<Ripe>, Error> {
+/// A document from the agent; empty where there is none.
+fn maybe<T: DeserializeOwned>(text: &str) -> Result<Option<T>, Error> {
     let read = || serde_json::from_str(text).map(Some).map_err(|error| Error::invalid(&error));
     if text.is_empty() { Ok(None) } else { read() }
 }
@@ -236,16 +239,17 @@ impl Executor {
     async fn check(
         &self,
         verified: &str,
+        paced: &str,
         #[zbus(connection)] bus: &Connection,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<String, Error> {
         let _call = self.admit(bus, &header).await?;
-        let verified = ripe(verified)?;
+        let (verified, paced) = (maybe::<Ripe>(verified)?, maybe::<Paced>(paced)?);
         let _turn = self.packages.lock().await;
         let Context { layout, channel: places, .. } = &self.context;
         let rules = self.rules()?;
         let mut following = match &rules.channel {
-            Some(channel) => Some(done(channel::follow(places, channel).await)?),
+            Some(channel) => Some(done(channel::follow(places, channel, paced).await)?),
             None => None,
         };
         let report = check::check(layout, &rules, verified, following.as_mut()).await;

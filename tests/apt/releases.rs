@@ -144,6 +144,7 @@ impl Fleet {
             urls: Vec::new(),
             root: self.dir.path().join("channel/public/metadata/1.root.json"),
             ca_file: None,
+            graph_url: None,
             within: None,
         };
         let packages = Packages { origins: Origins::All, ..Settings::default().packages };
@@ -156,7 +157,7 @@ impl Fleet {
         };
         let (layout, places) = (&self.node.layout, self.places());
         let mut following =
-            channel::follow(&places, rules.channel.as_ref().unwrap()).await.unwrap();
+            channel::follow(&places, rules.channel.as_ref().unwrap(), None).await.unwrap();
         let report = check::check(layout, &rules, None, Some(&mut following)).await.unwrap();
         let release = following.settled(&places, report.plan.as_ref()).unwrap();
         (report, release)

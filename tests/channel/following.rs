@@ -33,6 +33,7 @@ fn node(current: &str) -> Node {
         agent: Version::new(1, 0, 0),
         within: None,
         denied: BTreeSet::new(),
+        paced: None,
     }
 }
 

@@ -7,5 +7,6 @@ mod cli;
 mod fetching;
 mod following;
 mod lab;
+mod pacing;
 #[path = "../support/server.rs"]
 mod server;

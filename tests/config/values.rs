@@ -42,7 +42,8 @@ fn every_key_arrives_where_it_belongs() {
         "strategy = \"etcd-lock\"\n\
          check = { first = \"1s\", interval = \"2m\", spread = \"3s\" }\n\
          channel = { name = \"stable\", urls = [\"https://www.example.com/c\", \"https://192.0.2.1/c\"], \
-         root = \"/etc/r.json\", ca_file = \"/etc/ca.pem\", within = \"<2027\" }\n\
+         root = \"/etc/r.json\", ca_file = \"/etc/ca.pem\", \
+         graph_url = \"https://updates.example.com/v1/graph\", within = \"<2027\" }\n\
          lock = { group = \"web.a-1\", settle = \"4s\" }\n\
          blockers = { users = \"wait\", notice = \"15s\", units = [\"backup-*.service\"], \
          alerts_url = \"https://monitoring.example.com/prometheus\", \
@@ -79,6 +80,8 @@ fn every_key_arrives_where_it_belongs() {
     assert_eq!(urls, ["https://www.example.com/c", "https://192.0.2.1/c"]);
     assert_eq!(channel.root, Path::new("/etc/r.json"));
     assert_eq!(channel.ca_file.as_deref(), Some(Path::new("/etc/ca.pem")));
+    let graph = channel.graph_url.as_ref().unwrap();
+    assert_eq!(graph.as_str(), "https://updates.example.com/v1/graph");
     assert_eq!(channel.within.as_ref().unwrap().to_string(), "<2027");
     assert_eq!(settings.lock.groups, ["web.a-1"]);
     assert_eq!(settings.lock.settle, secs(4));

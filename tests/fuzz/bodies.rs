@@ -25,6 +25,7 @@ use lockkeeper::{
         channel::{
             allowed::Allowed,
             choose::{Node, choose},
+            graph::Graph,
             listing::Listing,
             release::{Release, plain},
         },
@@ -58,6 +59,7 @@ fn decide(listing: &Listing, current: Option<Version>, now: Timestamp) {
         agent: Version::new(1, 0, 0),
         within: None,
         denied: [Version::new(1, 1, 0)].into(),
+        paced: None,
     };
     let choice = choose(listing, &node, now);
     for held in &choice.held {
@@ -99,6 +101,15 @@ pub fn release(data: &[u8]) {
             assert_eq!(allowed.file_objection(&package.key(), Some(&package.sha256)), None);
             assert!(allowed.file_objection(&package.key(), None).is_some());
         }
+    }
+}
+
+/// What a server that paces answers: what it lets a node have is among what it has.
+pub fn graph(data: &[u8]) {
+    let Ok(graph) = Graph::parse(data) else { return };
+    let all = graph.next(None);
+    for current in all.iter().take(8) {
+        assert!(graph.next(Some(current)).is_subset(&all));
     }
 }
 
@@ -248,9 +259,10 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
 pub type Body = fn(&[u8]);
 
 /// Each of them, by its name.
-pub const ALL: [(&str, Body); 8] = [
+pub const ALL: [(&str, Body); 9] = [
     ("listing", listing),
     ("release", release),
+    ("graph", graph),
     ("slots", slots),
     ("fleetlock", fleetlock),
     ("prometheus", prometheus),

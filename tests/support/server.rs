@@ -146,7 +146,8 @@ impl Served {
             }
             found.map(|(_, vice)| vice)
         };
-        let text = std::fs::read(self.folder.join(&path)).ok();
+        let file = path.split('?').next().unwrap_or_default();
+        let text = std::fs::read(self.folder.join(file)).ok();
         let Some(text) = text.or_else(|| vice.is_some().then(Vec::new)) else {
             return head(&mut stream, 404, "Content-Length: 0").await;
         };

@@ -8,6 +8,7 @@
 pub mod client;
 mod error;
 pub mod folder;
+pub mod graph;
 pub mod keys;
 pub mod look;
 pub mod mirror;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use semver::{Version, VersionReq};
 
 use super::{
+    graph::Paced,
     listing::{Listing, Offer},
     rollout::Position,
 };
@@ -25,6 +26,8 @@ pub struct Node {
     pub within: Option<VersionReq>,
     /// Releases that failed here.
     pub denied: BTreeSet<Version>,
+    /// What a server lets it have next, where one paces.
+    pub paced: Option<Paced>,
 }
 
 impl Node {
@@ -65,6 +68,8 @@ pub enum Why {
     Denied,
     /// The admin of this node does not allow it.
     NotWithin(VersionReq),
+    /// The server that paces does not let this node have it now.
+    NotPaced(String),
     /// Another has to be run before.
     Barrier {
         /// That one.
@@ -97,6 +102,7 @@ impl fmt::Display for Held {
             Why::Recalled(why) => write!(f, "{version} was recalled: {why}"),
             Why::Denied => write!(f, "{version} failed on this node"),
             Why::NotWithin(req) => write!(f, "{version} is not within {req}"),
+            Why::NotPaced(by) => write!(f, "{version} is not what {by} lets this node have now"),
             Why::Barrier { version: barrier, reason } => {
                 write!(f, "{version} is held by barrier {barrier}: {reason}")
             }
@@ -179,6 +185,11 @@ fn objection(offer: &Offer, barrier: Option<&Offer>, node: &Node, now: Timestamp
     if let Some(within) = node.within.as_ref().filter(|within| !within.matches(&offer.version)) {
         return Some(Why::NotWithin(within.clone()));
     }
+    if let Some(paced) =
+        node.paced.as_ref().filter(|paced| !paced.versions.contains(&offer.version))
+    {
+        return Some(Why::NotPaced(paced.by.clone()));
+    }
     if let Some(barrier) = barrier.filter(|barrier| barrier.version < offer.version) {
         let reason = barrier.barrier.clone().unwrap_or_default();
         return Some(Why::Barrier { version: barrier.version.clone(), reason });
@@ -247,6 +258,7 @@ mod tests {
             agent: version("1.2.0"),
             within: None,
             denied: BTreeSet::new(),
+            paced: None,
         }
     }
 
@@ -298,10 +310,14 @@ mod tests {
     #[test]
     fn each_condition_has_its_sentence() {
         type Change = fn(&mut Offer, &mut Node);
-        let cases: [(Change, &str); 8] = [
+        let cases: [(Change, &str); 9] = [
             (|o, _| o.recalled = Some("boots no more".into()), "2.0.0 was recalled: boots no more"),
             (|o, n| n.denied = [o.version.clone()].into(), "2.0.0 failed on this node"),
             (|_, n| n.within = Some("<2".parse().unwrap()), "2.0.0 is not within <2"),
+            (
+                |_, n| n.paced = Some(Paced { by: "a server".into(), versions: BTreeSet::new() }),
+                "2.0.0 is not what a server lets this node have now",
+            ),
             (|o, _| o.from = Some(">=1.5".parse().unwrap()), "2.0.0 is an update from >=1.5 only"),
             (|o, _| o.min_agent = Some(version("1.3.0")), "2.0.0 needs lockkeeper 1.3.0"),
             (|o, _| o.expires = Some(now()), "2.0.0 expired at 2027-01-15T08:00:00Z"),

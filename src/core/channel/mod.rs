@@ -15,6 +15,7 @@ pub mod choose;
 mod document;
 pub mod edit;
 pub mod followed;
+pub mod graph;
 pub mod listing;
 pub mod release;
 pub mod rollout;

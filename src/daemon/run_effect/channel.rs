@@ -11,6 +11,7 @@ use crate::{
         channel::{
             ChannelError, Reason,
             client::Client,
+            graph::{self, Asking},
             look::{Look, look},
             remote::{Manners, Remote},
             spool::Spool,
@@ -30,11 +31,27 @@ use crate::{
     observe::logging::chain,
 };
 
-/// Fetches what the channel has for this node into the spool, where one is followed. What cannot be
-/// fetched leaves the spool as it was.
-pub(super) async fn fetch(context: &Context, executor: &ExecutorProxy<'_>) -> Result<(), String> {
-    let Some(channel) = &context.channel else { return Ok(()) };
+/// Fetches what the channel has for this node into the spool, where one is followed, and asks the server
+/// that paces, if there is one. What cannot be fetched leaves the spool as it was. Answers with what the
+/// executor is to be told of that server.
+pub(super) async fn fetch(
+    context: &Context,
+    executor: &ExecutorProxy<'_>,
+) -> Result<String, String> {
+    let Some(channel) = &context.channel else { return Ok(String::new()) };
     let memory: Memory = parse(&within(QUICK, executor.releases()).await?)?;
+    let paced = match &channel.graph_url {
+        Some(url) => {
+            let who = Asking {
+                channel: &channel.name,
+                node: &context.node,
+                arch: std::env::consts::ARCH,
+                current: memory.current.as_ref(),
+            };
+            Some(graph::ask(url, channel.ca_file.as_deref(), who).await?)
+        }
+        None => None,
+    };
     let node = Node {
         id: context.node.clone(),
         current: memory.current,
@@ -42,6 +59,7 @@ pub(super) async fn fetch(context: &Context, executor: &ExecutorProxy<'_>) -> Re
         agent: Version::parse(env!("CARGO_PKG_VERSION")).map_err(|error| chain(&error))?,
         within: channel.within.clone(),
         denied: memory.denied,
+        paced: paced.clone(),
     };
     let folder = context.state_dir.join("channel");
     let remote = Remote::new(&channel.urls, channel.ca_file.as_deref(), Manners::default())?;
@@ -57,7 +75,10 @@ pub(super) async fn fetch(context: &Context, executor: &ExecutorProxy<'_>) -> Re
         seen = once(channel, &client, &spool, &node).await;
     }
     seen.map_err(|error| chain(&error))?;
-    spool.keep().map_err(|error| format!("{}: {error}", folder.display()))
+    spool.keep().map_err(|error| format!("{}: {error}", folder.display()))?;
+    paced
+        .map_or(Ok(String::new()), |paced| serde_json::to_string(&paced))
+        .map_err(|error| chain(&error))
 }
 
 async fn once(

@@ -349,8 +349,11 @@ async fn check(context: Context) -> Answer {
         None => String::new(),
     };
     let executor = context.executor().await?;
-    let unseen = channel::fetch(&context, &executor).await.err();
-    let answer = within(CHECK, executor.check(&verified)).await;
+    let (paced, unseen) = match channel::fetch(&context, &executor).await {
+        Ok(paced) => (paced, None),
+        Err(why) => (String::new(), Some(why)),
+    };
+    let answer = within(CHECK, executor.check(&verified, &paced)).await;
     let answer = answer.map_err(|error| match &unseen {
         // What is not there was not brought.
         Some(why) => format!("{error} (the channel could not be seen: {why})"),
