@@ -212,7 +212,7 @@ fn obstacle_of_unit(
     };
     if any_matches(never, name) {
         follows(format!("services.never names {name}"))
-    } else if made.pulls {
+    } else if made.pulls || unit.before.iter().flatten().any(|word| word.contains("pull")) {
         follows(format!("{name} has it pulled at each start, so there is no way back"))
     } else if !made.clears && !unit.ends.iter().any(|command| wrapped::removes(command, &named)) {
         follows(format!("{name} does not remove the old one"))
@@ -336,6 +336,25 @@ mod tests {
         let ends = ends.iter().map(|end| end.split(' ').map(str::to_owned).collect()).collect();
         let unit = crate::core::record::Unit { starts, ends, ..service("web.service") };
         obstacle(&record.containers[0], &record, Some(&unit), &words(never))
+    }
+
+    #[test]
+    fn a_unit_that_has_its_image_pulled_before_each_start_leaves_no_way_back() {
+        let record = web(|web| web.unit = Some("web.service".to_owned()));
+        let unit = |before: &[&str]| crate::core::record::Unit {
+            starts: vec![words(&["docker", "run", "--rm", "--name", "web", "x"])],
+            before: vec![words(before)],
+            ..service("web.service")
+        };
+        let against = |before: &[&str]| {
+            obstacle(&record.containers[0], &record, Some(&unit(before)), &[])
+                .map(|found| found.why)
+        };
+        let why =
+            Some("web.service has it pulled at each start, so there is no way back".to_owned());
+        assert_eq!(against(&["/usr/bin/docker", "pull", "x"]), why);
+        assert_eq!(against(&["/bin/sh", "-c", "docker image pull x || true"]), why);
+        assert_eq!(against(&["/usr/bin/docker", "rm", "-f", "web"]), None);
     }
 
     #[test]

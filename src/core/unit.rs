@@ -35,6 +35,8 @@ pub struct Unit {
     pub wish: Wish,
     /// The commands that start it, word by word.
     pub starts: Vec<Vec<String>>,
+    /// The commands that run before those, each time.
+    pub before: Vec<Vec<String>>,
     /// The commands that run when it ends.
     pub ends: Vec<Vec<String>>,
     /// A job for it waits or runs.

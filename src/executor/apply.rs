@@ -29,7 +29,8 @@ impl From<Outcome> for ApplyReport {
 
 /// What the rules in force have against beginning a plan: that it was chosen by others, or that its
 /// release is not believed any more. The agent looks at the first itself; whoever calls in its place has
-/// to keep to them, too. What has been begun is finished. `choice`: the identity of the rules in force; `None` when they cannot be read.
+/// to keep to them, too. What has been begun is finished. `follows`: where a channel is followed, what is
+/// remembered of it; `choice`: the identity of the rules in force; `None` when they cannot be read.
 ///
 /// # Errors
 /// When the plan's files cannot be read.
@@ -37,6 +38,7 @@ pub fn against(
     layout: &Layout,
     id: &PlanId,
     choice: Option<&str>,
+    follows: Option<&channel::Places>,
     now: Timestamp,
 ) -> Result<Option<String>, PackageError> {
     let result = plans::result(layout, id, Way::There)?;
@@ -49,7 +51,7 @@ pub fn against(
         return Ok(Some(why.to_owned()));
     };
     if plans::choice(layout, id)?.as_deref() == Some(choice) {
-        return channel::against(layout, id, now);
+        return follows.map_or(Ok(None), |places| channel::against(places, layout, id, now));
     }
     let short = id.short();
     Ok(Some(format!(

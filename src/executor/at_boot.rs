@@ -307,7 +307,7 @@ mod tests {
         fs::create_dir_all(layout.plans()).unwrap();
         fs::create_dir_all(layout.at("var/lib/dpkg")).unwrap();
         fs::write(layout.at("var/lib/dpkg/status"), "").unwrap();
-        plans::remember(&layout, &plan, "").unwrap();
+        plans::remember(&layout, &plan, "", None).unwrap();
         (dir, layout, plan.id)
     }
 

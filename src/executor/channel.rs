@@ -15,7 +15,6 @@ use crate::{
             look::{Look, look},
         },
         clock,
-        node::{self, NodeError},
         packages::{self, Layout, PackageError, PackageManager, plans},
         state_file::{self, StateFileError},
     },
@@ -26,12 +25,15 @@ use crate::{
             choose::Node,
             followed::{Memory, Report, SCHEMA, Source},
             graph::Paced,
-            release::Package,
+            release::{Package, Release},
         },
-        choice::{KeptBack, RELEASE},
+        choice::KeptBack,
         plan::{Plan, PlanId},
     },
 };
+
+/// Why the admin of a node keeps a package as it is ([`Objection`](crate::core::choice::Objection)).
+const ADMINS: [&str; 4] = ["held", "pinned", "denied", "not-allowed"];
 
 /// Where the agent puts what it has fetched, on an installed system.
 pub const SPOOL: &str = "/var/lib/lockkeeper/channel/spool";
@@ -50,9 +52,6 @@ pub enum FollowError {
     /// The server that paces.
     #[error("{0} has not said what may come next")]
     NotAsked(String),
-    /// Who this node is.
-    #[error(transparent)]
-    Node(#[from] NodeError),
     /// What is remembered.
     #[error(transparent)]
     Memory(#[from] StateFileError),
@@ -92,6 +91,15 @@ impl Places {
         Ok(state_file::read(&self.file(), SCHEMA)?.unwrap_or_default())
     }
 
+    /// A release is well here after all.
+    fn forgive(&self, version: &Version) -> Result<(), StateFileError> {
+        let mut memory = self.recall()?;
+        if memory.denied.remove(version) {
+            self.remember(&memory)?;
+        }
+        Ok(())
+    }
+
     /// A release, or a part of it, is installed.
     fn runs(&self, source: &Source) -> Result<Memory, StateFileError> {
         let mut memory = self.recall()?;
@@ -119,7 +127,7 @@ pub struct Following {
     pub report: Report,
 }
 
-/// Looks at the channel.
+/// Looks at the channel. `node`: this node's id; `paced`: what a server lets it have next.
 ///
 /// # Errors
 /// When it cannot be read or is not believed, or a server is to be asked and was not. A channel that has
@@ -127,6 +135,7 @@ pub struct Following {
 pub async fn follow(
     places: &Places,
     channel: &Channel,
+    node: String,
     paced: Option<Paced>,
 ) -> Result<Following, FollowError> {
     if let (Some(url), None) = (&channel.graph_url, &paced) {
@@ -134,7 +143,7 @@ pub async fn follow(
     }
     let memory = places.recall()?;
     let node = Node {
-        id: node::id()?,
+        id: node,
         current: memory.current,
         partial: memory.partial,
         agent: Version::parse(env!("CARGO_PKG_VERSION"))?,
@@ -145,18 +154,24 @@ pub async fn follow(
     let client = Client::new(&channel.root, &places.memory.join("seen"));
     let name = &channel.name;
     let seen = look(&client, Folder::new(&places.spool), name, &node, clock::wall()).await;
-    let Look { release, back, until, report } = match seen {
+    let Look { release, back, until, mut report } = match seen {
         Ok(look) => look,
         Err(error) if error.reason == Reason::Expired => return Ok(stale(name, &node, &error)),
         Err(source) => return Err(FollowError::Channel { name: name.clone(), source }),
     };
-    let Some(release) = release else {
+    let allowed = if let Some(release) = &release {
+        Allowed::by(name, release, &packages::this_system().await?, back)
+    } else {
         let why = report.held.first().cloned();
-        let why = why.unwrap_or_else(|| format!("{name} has no release for this node"));
-        return Ok(Following { allowed: Allowed::nothing(why), source: None, report });
+        Allowed::nothing(why.unwrap_or_else(|| format!("{name} has no release for this node")))
     };
-    let allowed = Allowed::by(name, &release, &packages::this_system().await?, back);
-    let source = Some(Source { version: release.version, until, complete: false });
+    if let Some(why) = allowed.why_nothing() {
+        if !report.held.iter().any(|held| held == why) {
+            report.held.push(why.to_owned());
+        }
+        return Ok(Following { allowed, source: None, report });
+    }
+    let source = release.map(|Release { version, .. }| Source { version, until, complete: false });
     Ok(Following { allowed, source, report })
 }
 
@@ -174,6 +189,21 @@ fn stale(name: &str, node: &Node, error: &ChannelError) -> Following {
 }
 
 impl Following {
+    /// Remembers what is allowed, before anything else is done: what is staged of another release is not
+    /// begun any more, whatever comes of the check.
+    ///
+    /// # Errors
+    /// When that cannot be read or written.
+    pub fn note(&self, places: &Places) -> Result<(), StateFileError> {
+        let mut memory = places.recall()?;
+        let allowed = self.source.as_ref().map(|source| source.version.clone());
+        if memory.allowed != allowed {
+            memory.allowed = allowed;
+            places.remember(&memory)?;
+        }
+        Ok(())
+    }
+
     /// The release that is allowed, if one is.
     #[must_use]
     pub fn source(&self) -> Option<&Source> {
@@ -181,7 +211,7 @@ impl Following {
     }
 
     /// Takes in what a check has found: what of the release would be missing with the plan installed. What
-    /// stays for another reason than the release itself is not missing, nor what is newer already.
+    /// the admin of the node keeps as it is is not missing, nor what is newer already, unless that is to go.
     pub async fn compare(
         &mut self,
         manager: &dyn PackageManager,
@@ -195,10 +225,11 @@ impl Following {
         }
         let stays = |package: &str| {
             let is_it = |kept: &&KeptBack| format!("{}:{}", kept.name, kept.arch) == package;
-            kept.iter().find(is_it).is_some_and(|kept| kept.why.code != RELEASE)
+            kept.iter().find(is_it).is_some_and(|kept| ADMINS.contains(&kept.why.code.as_str()))
         };
+        let back = self.allowed.leads_back();
         let missing = |(package, wanted): &(&str, &Package)| {
-            !manager.is_newer(&have[*package], &wanted.version) && !stays(package)
+            (back || !manager.is_newer(&have[*package], &wanted.version)) && !stays(package)
         };
         let lacks = self.allowed.lacks(&have).into_iter().filter(missing);
         self.report.lacks =
@@ -235,26 +266,39 @@ impl Following {
 /// # Errors
 /// When that cannot be read or written.
 pub fn confirmed(places: &Places, layout: &Layout, id: &PlanId) -> Result<(), FollowError> {
-    if let Some(source) = plans::source(layout, id)? {
-        places.runs(&source)?;
+    let Some(source) = plans::source(layout, id)? else { return Ok(()) };
+    if !plans::is_gone_back_from(layout, id)? {
+        places.forgive(&source.version)?;
     }
+    places.runs(&source)?;
     Ok(())
 }
 
 /// Why a plan must not be begun any more, by the release it is of.
 ///
 /// # Errors
-/// When the plan's files cannot be read.
+/// When the plan's files, or what is remembered, cannot be read.
 pub fn against(
+    places: &Places,
     layout: &Layout,
     id: &PlanId,
     now: Timestamp,
 ) -> Result<Option<String>, PackageError> {
-    let source = plans::source(layout, id)?;
-    let over = source.filter(|source| source.until <= now);
-    Ok(over.map(|Source { version, until, .. }| {
-        format!("the channel that release {version} is of has expired at {until}: check again")
-    }))
+    let Some(Source { version, until, .. }) = plans::source(layout, id)? else {
+        return Ok(Some("a channel is followed, and it is of no release: check again".to_owned()));
+    };
+    let memory = places.recall()?;
+    Ok(if memory.denied.contains(&version) {
+        Some(format!("release {version} failed on this node"))
+    } else if memory.allowed.as_ref() != Some(&version) {
+        Some(format!("release {version} is not on offer here any more: check again"))
+    } else if until <= now {
+        Some(format!(
+            "the channel that release {version} is of has expired at {until}: check again"
+        ))
+    } else {
+        None
+    })
 }
 
 /// A plan is gone back from: its release is not tried again here.

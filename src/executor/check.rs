@@ -20,7 +20,15 @@ pub async fn check(
     let wish = wish(rules, verified, following.as_ref().map(|following| following.allowed.clone()))
         .map_err(|said| PackageError::Said { doing: "choosing packages", said })?;
     let manager = packages::of(layout)?;
-    let Resolved { plan, kept_back } = manager.check(&wish).await?;
+    let nothing = wish.release.as_ref().is_some_and(|allowed| allowed.why_nothing().is_some());
+    let Resolved { plan, kept_back } = match manager.check(&wish).await {
+        Err(error) if nothing => {
+            // Whatever the archives say, what is staged must go.
+            tracing::warn!("the archives: {}", chain(&error));
+            Resolved { plan: None, kept_back: Vec::new() }
+        }
+        found => found?,
+    };
     if let Some(following) = &mut following
         && let Err(error) = following.compare(manager.as_ref(), plan.as_ref(), &kept_back).await
     {
@@ -29,9 +37,8 @@ pub async fn check(
         following.report.problem = Some(why);
     }
     if let Some(plan) = &plan {
-        plans::remember(layout, plan, &rules.choice)?;
-        let source = following.and_then(|following| following.source().cloned());
-        plans::set_source(layout, &plan.id, source.as_ref())?;
+        let release = following.and_then(|following| following.source().cloned());
+        plans::remember(layout, plan, &rules.choice, release.as_ref())?;
     }
     let reboot = evidence::reboot_evidence(layout).await;
     Ok(CheckReport {

@@ -122,6 +122,17 @@ async fn put_back(client: &Client, tag: &Tag<'_>, id: &str) -> Result<String, Co
     Ok(newest)
 }
 
+/// Puts back what a pull that was cut off has moved, before anybody else moves a name.
+///
+/// # Errors
+/// When that cannot be done: then no name may be moved.
+pub(super) async fn settle(context: &Context) -> Result<(), WorkloadError> {
+    if state_file::read::<Moving>(&context.images, SCHEMA)?.is_none() {
+        return Ok(());
+    }
+    put_back_cut_off(context, &containers::at_work(&context.systemd).await?).await
+}
+
 /// What a pull had moved when it was cut off.
 async fn put_back_cut_off(context: &Context, clients: &[Client]) -> Result<(), WorkloadError> {
     let Some(moving) = state_file::read::<Moving>(&context.images, SCHEMA)? else {

@@ -173,7 +173,9 @@ impl Executor {
     fn against(&self, id: &PlanId) -> Result<Option<String>, Error> {
         let rules = Rules::read(&self.context.config);
         let choice = rules.as_ref().map(|rules| rules.choice.as_str());
-        packages(apply::against(&self.context.layout, id, choice, clock::wall()))
+        let follows = rules.as_ref().is_some_and(|rules| rules.channel.is_some());
+        let follows = follows.then_some(&self.context.channel);
+        packages(apply::against(&self.context.layout, id, choice, follows, clock::wall()))
     }
 
     fn run<'a>(
@@ -249,9 +251,14 @@ impl Executor {
         let Context { layout, channel: places, .. } = &self.context;
         let rules = self.rules()?;
         let mut following = match &rules.channel {
-            Some(channel) => Some(done(channel::follow(places, channel, paced).await)?),
+            Some(channel) => {
+                Some(done(channel::follow(places, channel, done(node::id())?, paced).await)?)
+            }
             None => None,
         };
+        if let Some(following) = &following {
+            done(following.note(places))?;
+        }
         let report = check::check(layout, &rules, verified, following.as_mut()).await;
         let mut report = packages(report)?;
         if let Some(following) = following {
@@ -388,11 +395,13 @@ impl Executor {
         let plan = plan_id(plan)?;
         let _turn = self.packages.lock().await;
         let program = done(run::own_program())?;
-        done(channel::deny(&self.context.channel, &self.context.layout, &plan))?;
+        // Nothing that is to be remembered stands in front of the way back.
+        let denied = done(channel::deny(&self.context.channel, &self.context.layout, &plan));
         // What cannot be gone back from now keeps the node from being healthy, not the packages from going back.
         let _ = done(recreate::verify(&self.context, true).await);
         let report = done(undo::undo(&self.run(bus, &program, &plan, Way::Back)).await)?;
         done(stale::forget(&self.context))?;
+        denied?;
         json(&report)
     }
 
@@ -512,10 +521,10 @@ impl Executor {
         let plan = maybe_plan_id(plan)?;
         let _turn = self.packages.lock().await;
         if let Some(plan) = plan {
-            done(channel::confirmed(&self.context.channel, &self.context.layout, &plan))?;
             // Before the plan forgets that it has one.
             snapshot::free(&self.context.layout, &plan).await;
             packages(confirm::confirm(&self.context.layout, &plan))?;
+            done(channel::confirmed(&self.context.channel, &self.context.layout, &plan))?;
         }
         done(recreate::settle(&self.context))?;
         done(record::forget(&self.context))

@@ -316,7 +316,7 @@ async fn a_plan_under_way_keeps_the_versions_it_goes_from() {
     let mut other = first.clone();
     other.packages[0].from = Some("1.05".to_owned());
     plans::count_attempts(&system.layout, &first.id, Way::There, 1).unwrap();
-    plans::remember(&system.layout, &other, "of the test").unwrap();
+    plans::remember(&system.layout, &other, "of the test", None).unwrap();
     assert_eq!(plans::load(&system.layout, &first.id).unwrap(), first);
 }
 
@@ -352,7 +352,7 @@ async fn what_was_not_chosen_by_the_rules_in_force_is_not_begun_and_what_was_beg
     let (_archive, system) = updated();
     let plan = staged(&system).await;
     let layout = &system.layout;
-    let by = |choice| against(layout, &plan.id, choice, clock::wall()).unwrap();
+    let by = |choice| against(layout, &plan.id, choice, None, clock::wall()).unwrap();
     let against = |choice| by(Some(choice));
     assert_eq!(against("of the test"), None);
     assert!(by(None).unwrap().contains("the configuration cannot be read"));

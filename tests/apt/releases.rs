@@ -157,7 +157,10 @@ impl Fleet {
         };
         let (layout, places) = (&self.node.layout, self.places());
         let mut following =
-            channel::follow(&places, rules.channel.as_ref().unwrap(), None).await.unwrap();
+            channel::follow(&places, rules.channel.as_ref().unwrap(), "0123".to_owned(), None)
+                .await
+                .unwrap();
+        following.note(&places).unwrap();
         let report = check::check(layout, &rules, None, Some(&mut following)).await.unwrap();
         let release = following.settled(&places, report.plan.as_ref()).unwrap();
         (report, release)
@@ -293,7 +296,8 @@ async fn a_channel_that_nobody_signs_any_more_stops_all_installs() {
     let plan = fleet.check().await.0.plan.unwrap();
     let layout = &fleet.node.layout;
     let until = plans::source(layout, &plan.id).unwrap().unwrap().until;
-    let against = |now| verb::against(layout, &plan.id, Some(CHOICE), now).unwrap();
+    let places = fleet.places();
+    let against = |now| verb::against(layout, &plan.id, Some(CHOICE), Some(&places), now).unwrap();
     assert_eq!(against(until - Duration::from_secs(1)), None);
     let said = against(until).unwrap();
     assert!(said.starts_with("the channel that release 1.0.0 is of has expired at "), "{said}");
@@ -376,4 +380,59 @@ async fn a_release_brings_the_archive_that_still_has_what_the_others_have_replac
     fleet.release("1.0.2", &[("alpha", "1.2")]).await;
     assert_eq!(runs(&fleet.update().await).as_deref(), Some("1.0.2"));
     assert!(!fleet.node.layout.sources().exists());
+}
+
+#[tokio::test]
+async fn what_was_withdrawn_is_not_begun_whatever_the_archives_say_and_nothing_of_no_release_is() {
+    let fleet = Fleet::new().await;
+    fleet.release("1.0.0", &[("alpha", "1.1")]).await;
+    let plan = fleet.check().await.0.plan.unwrap();
+    let (layout, places) = (&fleet.node.layout, fleet.places());
+    let against =
+        || verb::against(layout, &plan.id, Some(CHOICE), Some(&places), clock::wall()).unwrap();
+    assert_eq!(against(), None);
+    fleet.list(|offers| offers[0].recalled = Some("eats disks".to_owned())).await;
+    fleet.archive.forge();
+    let (report, _) = fleet.check().await;
+    assert_eq!(report.plan, None, "it is not staged any more");
+    let said = against().unwrap();
+    assert_eq!(said, "release 1.0.0 is not on offer here any more: check again");
+    plans::remember(layout, &plan, CHOICE, None).unwrap();
+    assert!(against().unwrap().contains("it is of no release"));
+}
+
+#[tokio::test]
+async fn a_way_back_that_cannot_be_had_is_not_taken_for_gone() {
+    let fleet = Fleet::new().await;
+    fleet.release("1.0.0", &[("alpha", "1.1")]).await;
+    fleet.update().await;
+    fleet.release("2.0.0", &[("alpha", "1.2")]).await;
+    fleet.update().await;
+    fleet.archive.withdraw("alpha");
+    fleet.archive.publish(&[Package::new("alpha", "1.2")]);
+    fleet
+        .list(|offers| {
+            offers[0].downgrade = true;
+            offers[1].recalled = Some("eats disks".to_owned());
+        })
+        .await;
+    let (report, release) = fleet.check().await;
+    assert_eq!(report.plan, None);
+    assert_eq!(runs(&release).as_deref(), Some("2.0.0"), "it still does");
+    assert_eq!(release.lacks, ["alpha:all 1.1"]);
+}
+
+#[tokio::test]
+async fn a_release_without_anything_for_this_system_does_not_count_as_installed() {
+    let fleet = Fleet::new().await;
+    let version = Version::new(1, 0, 0);
+    let mut publisher = fleet.publisher();
+    publisher
+        .put_release(&Release::new(version.clone(), Timestamp::UNIX_EPOCH, Vec::new()))
+        .unwrap();
+    publisher.commit(clock::wall()).await.unwrap();
+    fleet.list(|offers| offers.push(Offer::new(version, Rollout::EVERYBODY))).await;
+    let (report, release) = fleet.check().await;
+    assert_eq!((report.plan, runs(&release)), (None, None));
+    assert!(release.held[0].contains("has nothing for"), "{:?}", release.held);
 }

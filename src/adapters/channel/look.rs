@@ -47,7 +47,6 @@ where
         None => None,
     };
     let target = choice.target.map(|offer| offer.version.clone());
-    let back = target.as_ref().zip(node.has()).is_some_and(|(to, from)| to < from);
     let is_new = release.as_ref().filter(|_| target.is_some());
     let report = Report {
         channel: name.to_owned(),
@@ -61,7 +60,7 @@ where
         wait: wait(&listing),
         ..Report::default()
     };
-    Ok(Look { release, back, until: channel.expires(), report })
+    Ok(Look { release, back: choice.back, until: channel.expires(), report })
 }
 
 /// What a channel says of the time between two looks, within reason: from ten seconds to a day.

@@ -27,6 +27,8 @@ pub struct Spool<T> {
     path: PathBuf,
     folder: Folder,
     inner: T,
+    /// Nothing is taken from the folder.
+    anew: bool,
     /// What was asked for: the text, where it has come anew.
     seen: Arc<Mutex<BTreeMap<String, Option<Vec<u8>>>>>,
 }
@@ -35,7 +37,13 @@ impl<T> Spool<T> {
     /// One in the folder `path`, which is made if need be.
     #[must_use]
     pub fn new(path: &Path, inner: T) -> Self {
-        Self { path: path.to_owned(), folder: Folder::new(path), inner, seen: Arc::default() }
+        Self {
+            path: path.to_owned(),
+            folder: Folder::new(path),
+            inner,
+            anew: false,
+            seen: Arc::default(),
+        }
     }
 
     /// Keeps just what has come through; the timestamp is replaced last, so that a reader sees what
@@ -58,7 +66,11 @@ impl<T> Spool<T> {
             for entry in fs::read_dir(self.path.join(part))? {
                 let entry = entry?;
                 let name = entry.file_name();
-                if !name.to_str().is_some_and(|name| seen.contains_key(&format!("{part}/{name}"))) {
+                let is_kept = |name: &str| {
+                    // A reader may have to go from one root to the next.
+                    name.ends_with(".root.json") || seen.contains_key(&format!("{part}/{name}"))
+                };
+                if !name.to_str().is_some_and(is_kept) {
                     fs::remove_file(entry.path())?;
                 }
             }
@@ -73,13 +85,10 @@ impl<T> Spool<T> {
         seen.values().any(Option::is_none)
     }
 
-    /// Forgets all that is in the folder, and all that has come through.
-    ///
-    /// # Errors
-    /// When it cannot be removed.
-    pub fn empty(&self) -> io::Result<()> {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        if self.path.exists() { fs::remove_dir_all(&self.path) } else { Ok(()) }
+    /// The same, but nothing is taken from the folder: a file in it may be damaged.
+    #[must_use]
+    pub fn anew(self) -> Self {
+        Self { anew: true, seen: Arc::default(), ..self }
     }
 
     fn note(&self, path: String, text: Option<Vec<u8>>) {
@@ -92,6 +101,7 @@ impl<T: Transport + Clone + 'static> Transport for Spool<T> {
     async fn fetch(&self, url: Url) -> Result<TransportStream, TransportError> {
         let path = client::relative(&url).unwrap_or_default();
         if path != TIMESTAMP
+            && !self.anew
             && let Ok(stream) = self.folder.fetch(url.clone()).await
         {
             self.note(path, None);

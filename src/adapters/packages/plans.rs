@@ -102,9 +102,14 @@ fn read<T: for<'a> Deserialize<'a>>(path: &std::path::Path) -> Result<Option<T>,
     Ok(state_file::read::<Document<T>>(path, SCHEMA)?.map(|document| document.content))
 }
 
-/// Writes a plan down, and the identity of the rules it was chosen by; it can be staged from now on. One
-/// whose transaction is under way stays as it is: from which versions that goes is decided.
-pub fn remember(layout: &Layout, plan: &Plan, choice: &str) -> Result<(), PackageError> {
+/// Writes a plan down, the identity of the rules it was chosen by, and the release it is of, if it is of
+/// one; it can be staged from now on. One whose transaction is under way stays as it is: from which versions that goes is decided.
+pub fn remember(
+    layout: &Layout,
+    plan: &Plan,
+    choice: &str,
+    release: Option<&Source>,
+) -> Result<(), PackageError> {
     if is_under_way(layout, &plan.id)? {
         return Ok(());
     }
@@ -113,6 +118,7 @@ pub fn remember(layout: &Layout, plan: &Plan, choice: &str) -> Result<(), Packag
         durable::folder(&folder)?;
         durable::sync(&layout.plans())?;
     }
+    set_source(layout, &plan.id, release)?;
     write(&folder.join("chosen.json"), Chosen { by: choice.to_owned() })?;
     write(&folder.join("plan.json"), plan)
 }
@@ -123,11 +129,7 @@ pub fn choice(layout: &Layout, id: &PlanId) -> Result<Option<String>, PackageErr
 }
 
 /// Writes down which release a plan is of; `None`: of none.
-pub fn set_source(
-    layout: &Layout,
-    id: &PlanId,
-    release: Option<&Source>,
-) -> Result<(), PackageError> {
+fn set_source(layout: &Layout, id: &PlanId, release: Option<&Source>) -> Result<(), PackageError> {
     let path = file(layout, id, "release.json");
     match release {
         Some(release) => write(&path, Of { release: release.clone() }),

@@ -268,6 +268,7 @@ fn unit(name: &str, look: &Look) -> Unit {
         settings,
         wish: Wish::default(),
         starts: look.commands(&["ExecStart"]),
+        before: look.commands(&["ExecCondition", "ExecStartPre"]),
         ends: look.commands(&["ExecStop", "ExecStopPost"]),
         busy: look.busy(),
         restarts: look.get("NRestarts"),

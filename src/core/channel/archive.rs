@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+/// Where only root puts keys: a file elsewhere may be anybody's.
+const KEYRINGS: [&str; 3] =
+    ["/usr/share/keyrings/", "/etc/apt/keyrings/", "/etc/apt/trusted.gpg.d/"];
 /// The most that one set may bring.
 pub(super) const MOST: usize = 16;
 
@@ -87,9 +90,15 @@ impl Archive {
         if let Some(odd) = self.components.iter().find(|component| !word(component, "._-/+")) {
             return Err(format!("{odd:?} is no component"));
         }
-        let key = |path: &String| path.starts_with('/') && word(path, "/._-+");
+        let key = |path: &String| {
+            let rest = KEYRINGS.iter().find_map(|folder| path.strip_prefix(folder));
+            rest.is_some_and(|rest| word(rest, "._-+") && !rest.starts_with('.'))
+        };
         match self.signed_by.as_ref().filter(|path| !key(path)) {
-            Some(path) => Err(format!("{path:?} is no path of a file with keys")),
+            Some(path) => {
+                let folders = KEYRINGS.join(", ");
+                Err(format!("{path:?} is no file with keys directly below one of {folders}"))
+            }
             None => Ok(()),
         }
     }
@@ -134,7 +143,12 @@ mod tests {
             ("deb http://a.example.com bookworm", "is no suite with components"),
             ("deb http://a.example.com ./ main", "is no suite with components"),
             ("deb http://a.example.com/[x] ./", "is no address"),
-            ("deb [signed-by=a.gpg] http://a.example.com ./", "is no path"),
+            ("deb [signed-by=a.gpg] http://a.example.com ./", "is no file with keys"),
+            ("deb [signed-by=/tmp/a.gpg] http://a.example.com ./", "is no file with keys"),
+            (
+                "deb [signed-by=/etc/apt/keyrings/../../tmp/a.gpg] http://a.example.com ./",
+                "is no file with keys",
+            ),
             ("deb", "is no line of"),
         ] {
             let said = Archive::parse(line).unwrap_err().to_string();

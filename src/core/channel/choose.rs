@@ -30,19 +30,13 @@ pub struct Node {
     pub paced: Option<Paced>,
 }
 
-impl Node {
-    /// The release whose packages it has, or some of them.
-    #[must_use]
-    pub fn has(&self) -> Option<&Version> {
-        self.partial.as_ref().or(self.current.as_ref())
-    }
-}
-
 /// What is decided.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Choice<'a> {
     /// The release to update to; `None`: stay.
     pub target: Option<&'a Offer>,
+    /// The target is older than what was withdrawn here, and the channel says to go back to it.
+    pub back: bool,
     /// Why not another that would be newer, the newest first; and what is to be known of the one
     /// that runs.
     pub held: Vec<Held>,
@@ -142,13 +136,23 @@ pub fn choose<'a>(listing: &'a Listing, node: &Node, now: Timestamp) -> Choice<'
         && let Some(why) = &offer.dead_end
     {
         let held = vec![Held { version: offer.version.clone(), why: Why::DeadEnd(why.clone()) }];
-        return Choice { target: None, held };
+        return Choice { target: None, back: false, held };
     }
-    let has = node.has().and_then(|version| listing.offer(version));
-    let recalled = has.and_then(|offer| offer.recalled.as_ref());
-    let forward = |offer: &Offer| runs.is_none_or(|runs| offer.version > *runs);
+    // What is installed of two releases was withdrawn as soon as one of them was.
+    let mut installed: Vec<&Offer> = [node.partial.as_ref(), runs]
+        .into_iter()
+        .flatten()
+        .filter_map(|version| listing.offer(version))
+        .filter(|offer| offer.recalled.is_some())
+        .collect();
+    installed.sort_by_key(|offer| &offer.version);
+    let withdrawn = installed.pop();
+    let forward = |offer: &Offer| {
+        runs.is_none_or(|runs| offer.version > *runs)
+            && node.partial.as_ref().is_none_or(|partial| offer.version >= *partial)
+    };
     let back = |offer: &Offer| {
-        recalled.is_some() && offer.downgrade && node.has().is_some_and(|has| offer.version < *has)
+        offer.downgrade && withdrawn.is_some_and(|withdrawn| offer.version < withdrawn.version)
     };
     let leads_on = |offer: &&Offer| forward(offer) || back(offer);
     let mut candidates: Vec<&Offer> = listing.releases.iter().filter(leads_on).collect();
@@ -166,12 +170,14 @@ pub fn choose<'a>(listing: &'a Listing, node: &Node, now: Timestamp) -> Choice<'
             Some(why) => held.push(Held { version: offer.version.clone(), why }),
         }
     }
-    if let (Some(offer), Some(why)) = (has, recalled)
+    if let Some(offer) = withdrawn
+        && let Some(why) = &offer.recalled
         && held.iter().all(|held| held.version != offer.version)
     {
         held.push(Held { version: offer.version.clone(), why: Why::Recalled(why.clone()) });
     }
-    Choice { target, held }
+    let back = target.is_some_and(|offer| !forward(offer));
+    Choice { target, back, held }
 }
 
 /// What stands against a release; what no time mends comes first.
@@ -360,6 +366,19 @@ mod tests {
     }
 
     #[test]
+    fn nothing_but_a_withdrawal_leads_from_a_part_of_a_release_to_an_older_one() {
+        let mut listing = listing(&["1.0.0", "2.0.0", "3.0.0"]);
+        let part = Node { partial: Some(version("3.0.0")), ..node(Some("1.0.0")) };
+        assert_eq!(decide(&listing, &part).0, taken("3.0.0"), "the rest of it");
+        let denied = Node { denied: [version("3.0.0")].into(), ..part.clone() };
+        assert_eq!(decide(&listing, &denied).0, None);
+        listing.offer_mut(&version("3.0.0")).unwrap().rollout = Rollout::Share(0.0);
+        assert_eq!(decide(&listing, &part).0, None);
+        listing.offer_mut(&version("3.0.0")).unwrap().recalled = Some("broken".to_owned());
+        assert_eq!(decide(&listing, &part).0, None, "the channel does not say to go back");
+    }
+
+    #[test]
     fn it_is_known_when_to_look_again() {
         let mut listing = listing(&["2.0.0"]);
         let start = now() - Duration::from_secs(36_000);
@@ -395,6 +414,10 @@ mod tests {
         assert_eq!(decide(&listing, &part), (None, vec![said.clone()]));
         listing.offer_mut(&version("1.1.0")).unwrap().downgrade = true;
         assert_eq!(decide(&listing, &part), (taken("1.1.0"), vec![said.clone()]));
+        assert!(choose(&listing, &part, now()).back);
+        // And so is one that was left, as long as not all of the older one is there.
+        let between = Node { partial: Some(version("1.1.0")), ..node(Some("2.0.0")) };
+        assert_eq!(decide(&listing, &between), (taken("1.1.0"), vec![said.clone()]));
         listing.offer_mut(&version("1.1.0")).unwrap().downgrade = false;
         // What mends it goes before the way back.
         listing.offer_mut(&version("1.0.0")).unwrap().downgrade = true;

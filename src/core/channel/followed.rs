@@ -24,6 +24,9 @@ pub struct Memory {
     pub partial: Option<Version>,
     /// Releases that failed here, and were gone back from.
     pub denied: BTreeSet<Version>,
+    /// The release whose packages may be installed, by the last look at the channel.
+    #[serde(default)]
+    pub allowed: Option<Version>,
 }
 
 impl Memory {
@@ -45,7 +48,13 @@ impl Memory {
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { schema: SCHEMA, current: None, partial: None, denied: BTreeSet::new() }
+        Self {
+            schema: SCHEMA,
+            current: None,
+            partial: None,
+            denied: BTreeSet::new(),
+            allowed: None,
+        }
     }
 }
 

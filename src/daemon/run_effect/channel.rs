@@ -63,7 +63,7 @@ pub(super) async fn fetch(
     };
     let folder = context.state_dir.join("channel");
     let remote = Remote::new(&channel.urls, channel.ca_file.as_deref(), Manners::default())?;
-    let spool = Spool::new(&folder.join("spool"), remote);
+    let mut spool = Spool::new(&folder.join("spool"), remote);
     let client = Client::new(&channel.root, &folder.join("seen"));
     let mut seen = once(channel, &client, &spool, &node).await;
     if let Err(error) = &seen
@@ -71,7 +71,7 @@ pub(super) async fn fetch(
         && may_be_ours(error.reason)
     {
         debug!("once more without what was kept: {error}");
-        spool.empty().map_err(|error| chain(&error))?;
+        spool = spool.anew();
         seen = once(channel, &client, &spool, &node).await;
     }
     seen.map_err(|error| chain(&error))?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tracing::{info, warn};
 
-use super::{Context, Rules, WorkloadError, record};
+use super::{Context, Rules, WorkloadError, images, record};
 use crate::{
     adapters::{containers, state_file},
     core::{
@@ -41,7 +41,11 @@ pub async fn after_restore(context: &Context) -> Result<Vec<String>, WorkloadErr
         if read(context)?.changes.is_empty() {
             return Ok(Vec::new());
         }
-        let _turn = context.moving.lock().await;
+        let Ok(_turn) = timeout(PULLING, context.moving.lock()).await else {
+            warn!("images are being pulled: what was taken is not looked at now");
+            return Ok(Vec::new());
+        };
+        images::settle(context).await?;
         let mut work = Work::new(context, &record, read(context)?).await?;
         work.finish().await?;
         work.look_anew().await?;
@@ -57,6 +61,7 @@ pub async fn after_restore(context: &Context) -> Result<Vec<String>, WorkloadErr
         info!("images are being pulled: no container is made anew in this cycle");
         return Ok(Vec::new());
     };
+    images::settle(context).await?;
     let mut work = Work::new(context, &record, read(context)?).await?;
     work.finish().await?;
     let changes = plan(context, &record, &work.journal, &rules.update).await?;
@@ -135,7 +140,11 @@ pub async fn verify(context: &Context, failed: bool) -> Result<Vec<String>, Work
     if (!begun && !failed) || (begun && journal.changes.is_empty()) {
         return Ok(Vec::new());
     }
-    let _turn = context.moving.lock().await;
+    // While images are pulled nothing was taken, and nothing that is to be gone back from waits for them.
+    let Ok(_turn) = timeout(PULLING, context.moving.lock()).await else {
+        warn!("images are being pulled: what was taken is not looked at now");
+        return Ok(journal.failing(failed));
+    };
     let mut work = Work::new(context, &record, read(context)?).await?;
     work.finish().await?;
     if !begun {

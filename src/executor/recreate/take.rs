@@ -142,10 +142,28 @@ impl<'a> Work<'a> {
                 self.note(&change, &ids)?;
                 info!("{} ({}) runs as {old} again", change.reference, change.engine);
             }
-            Err(error) => warn!("{} ({}): {error}", change.reference, change.engine),
+            Err(error) => {
+                warn!("{} ({}): {error}", change.reference, change.engine);
+                if !self.all_run(&change, &change.old).await {
+                    // It stays what is to be gone back from, and is tried again with each look.
+                    return Ok(());
+                }
+            }
         }
         self.journal.changes[at].step = Step::Back { why };
         self.write()
+    }
+
+    /// Whether each of the containers is there and of this image; whether it is well is for `Verify` to see.
+    async fn all_run(&self, change: &Change, image: &str) -> bool {
+        let Ok(client) = self.client(change.engine) else { return false };
+        for Remade { name, .. } in &change.containers {
+            let of = client.image_of(name).await.unwrap_or_default();
+            if of.as_deref() != Some(image) {
+                return false;
+            }
+        }
+        true
     }
 
     /// Ends what was cut off: a change that was begun is gone back from.

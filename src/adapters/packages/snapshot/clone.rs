@@ -53,7 +53,13 @@ pub(super) async fn go_back(
     }
     match pool.named(&copy) {
         // One that was cut off has left its copy.
-        Some(old) if old.origin.as_ref() == Some(&before) => zfs::destroy(&copy).await?,
+        Some(old)
+            if old.origin.as_ref() == Some(&before)
+                && zfs::value(&copy, "written").await? == "0"
+                && zfs::value(&copy, "mounted").await? == "no" =>
+        {
+            zfs::destroy(&copy).await?;
+        }
         Some(_) => return Err(Unfit::InTheWay(copy).into()),
         None => (),
     }
@@ -108,10 +114,23 @@ async fn settle(layout: &Layout, root: Dataset) -> Result<Dataset, SnapshotError
 }
 
 async fn replace(pool: &Pool, root: &Shown, left: u64, name: &str) -> Result<(), SnapshotError> {
-    if root.origin.is_some() {
-        zfs::promote(&root.name).await?;
-    }
     if let Some(left) = pool.numbered(left) {
+        // Somebody has given it another name to keep it, or looks into it.
+        let is_left = left.is_file_system() && left.name == name;
+        if !is_left || zfs::value(&left.name, "mounted").await? != "no" {
+            return Err(Unfit::InUse(left.name.clone()).into());
+        }
+        let of_left = |origin: &&String| {
+            origin.split_once('@').is_some_and(|(dataset, _)| dataset == left.name)
+        };
+        if let Some(origin) = root.origin.as_ref().filter(of_left) {
+            // What was taken since would keep it, and all that was taken before would be the root's then.
+            let newest = zfs::newest_snapshot(&left.name).await?;
+            if newest.as_ref() != Some(origin) {
+                return Err(Unfit::InUse(newest.unwrap_or_default()).into());
+            }
+            zfs::promote(&root.name).await?;
+        }
         zfs::destroy(&left.name).await?;
     }
     if root.name != name {
@@ -143,6 +162,11 @@ async fn remove(pool: &Pool, root: &Dataset, id: &PlanId) -> Result<(), Snapshot
     let before = root.before(id);
     let copy = pool.named(&root.copy(id)).filter(|copy| copy.origin.as_ref() == Some(&before));
     if let Some(copy) = copy.filter(|copy| pool.next() != Some(*copy)) {
+        let never_started = zfs::value(&copy.name, "written").await? == "0"
+            && zfs::value(&copy.name, "mounted").await? == "no";
+        if !never_started {
+            return Err(Unfit::InUse(copy.name.clone()).into());
+        }
         zfs::destroy(&copy.name).await?;
     }
     zfs::destroy(&before).await

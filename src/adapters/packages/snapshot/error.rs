@@ -100,6 +100,9 @@ pub enum Unfit {
     /// Something else has the name that the copy of the snapshot would have.
     #[error("{0} is no copy of the snapshot, and in the way of one")]
     InTheWay(String),
+    /// What was to be removed was started, is looked into, or is somebody else's by now.
+    #[error("{0} is in use, or has got another purpose")]
+    InUse(String),
     /// There is none.
     #[error("the snapshot is not there")]
     Gone,

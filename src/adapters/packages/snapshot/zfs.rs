@@ -72,6 +72,19 @@ pub(super) async fn bootable() -> Result<Vec<String>, SnapshotError> {
     Ok(pools.filter(|(_, bootfs)| *bootfs != "-").map(|(name, _)| name.to_owned()).collect())
 }
 
+/// One property of a dataset, in numbers where it is one.
+pub(super) async fn value(name: &str, property: &str) -> Result<String, SnapshotError> {
+    let said = run("zfs", &["get", "-H", "-p", "-o", "value", property, name]).await?;
+    Ok(said.trim().to_owned())
+}
+
+/// The snapshot of a file system that was taken last.
+pub(super) async fn newest_snapshot(name: &str) -> Result<Option<String>, SnapshotError> {
+    let by_time =
+        ["list", "-H", "-t", "snapshot", "-d", "1", "-o", "name", "-s", "createtxg", name];
+    Ok(run("zfs", &by_time).await?.lines().last().map(str::to_owned))
+}
+
 /// What `zpool get` and `zfs list` have printed.
 pub(super) fn parse(bootfs: &str, list: &str) -> Result<Pool, SnapshotError> {
     let unknown = |line: &str| SnapshotError::Dataset(line.to_owned());
