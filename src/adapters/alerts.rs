@@ -65,15 +65,9 @@ async fn ask(alerts: &Alerts) -> Result<Vec<u8>, String> {
     if let Some(path) = &alerts.token_file {
         request = request.bearer_auth(http::token(path)?);
     }
-    let mut answer = request.send().await.map_err(|error| http::cause(&error))?;
+    let answer = request.send().await.map_err(|error| http::cause(&error))?;
     let status = answer.status();
-    let mut body = Vec::new();
-    while let Some(bytes) = answer.chunk().await.map_err(|error| http::cause(&error))? {
-        body.extend_from_slice(&bytes);
-        if body.len() > LONGEST {
-            return Err("the answer is too long".to_owned());
-        }
-    }
+    let body = http::body(answer, LONGEST).await?;
     if status.is_success() || says_why(&body) {
         Ok(body)
     } else {

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, time::Duration};
 
-use reqwest::{Certificate, Client, ClientBuilder, Identity, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, Response, redirect};
 
 use crate::observe::logging::chain;
 
@@ -56,6 +56,18 @@ pub(super) fn builder(ca_file: Option<&Path>) -> Result<ClientBuilder, String> {
         return Err(format!("{} has no certificate", path.display()));
     }
     Ok(builder.tls_certs_only(bundle))
+}
+
+/// All that a server answers, but not more than `most` bytes.
+pub(super) async fn body(mut answer: Response, most: usize) -> Result<Vec<u8>, String> {
+    let mut body = Vec::new();
+    while let Some(bytes) = answer.chunk().await.map_err(|error| cause(&error))? {
+        body.extend_from_slice(&bytes);
+        if body.len() > most {
+            return Err("the answer is too long".to_owned());
+        }
+    }
+    Ok(body)
 }
 
 /// A small file's content; the error names it.

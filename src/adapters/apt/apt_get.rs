@@ -1,6 +1,6 @@
 //! How apt and dpkg are called: environment and options, in one place.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{AptError, Layout, durable};
 use crate::adapters::command::Command;
@@ -104,6 +104,24 @@ pub fn for_real(command: Command) -> Command {
         ],
     )
     .args(["-y", "-qq"])
+}
+
+/// The paths that apt's own configuration has for these (`Dir::Etc::SourceList/f`).
+pub async fn configured<const N: usize>(
+    layout: &Layout,
+    keys: [&str; N],
+) -> Result<[PathBuf; N], AptError> {
+    let names: Vec<String> = (0..N).map(|at| format!("P{at}")).collect();
+    let asked = names.iter().map(String::as_str).zip(keys).flat_map(|(name, key)| [name, key]);
+    let shell = program(layout, "apt-config").arg("shell").args(asked).output().await?;
+    let value = |name: &String| {
+        let quoted = shell.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        quoted.and_then(|text| text.strip_prefix('\'')?.strip_suffix('\'')).map(PathBuf::from)
+    };
+    let paths: Option<Vec<PathBuf>> = names.iter().map(value).collect();
+    paths
+        .and_then(|paths| paths.try_into().ok())
+        .ok_or_else(|| AptError::Output { program: "apt-config", line: shell.clone() })
 }
 
 /// dpkg, in the system looked after.

@@ -111,17 +111,8 @@ fn status(layout: &Layout) -> PathBuf {
 
 /// Where the system's own preferences are: a file and a folder.
 pub(super) async fn own(layout: &Layout) -> Result<(PathBuf, PathBuf), AptError> {
-    let shell = apt_get::program(layout, "apt-config")
-        .args(["shell", "FILE", "Dir::Etc::Preferences/f", "PARTS", "Dir::Etc::PreferencesParts/d"])
-        .output()
-        .await?;
-    let value = |name: &str| {
-        let quoted = shell.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
-        let path = quoted.and_then(|text| text.strip_prefix('\'')?.strip_suffix('\''));
-        path.map(PathBuf::from)
-            .ok_or_else(|| AptError::Output { program: "apt-config", line: shell.clone() })
-    };
-    Ok((value("FILE")?, value("PARTS")?))
+    let keys = ["Dir::Etc::Preferences/f", "Dir::Etc::PreferencesParts/d"];
+    Ok(apt_get::configured(layout, keys).await?.into())
 }
 
 fn link(file: &Path, place: &Path) -> Result<(), AptError> {

@@ -15,14 +15,8 @@ pub async fn bring(layout: &Layout, archives: &[Archive]) -> Result<(), AptError
     if archives.is_empty() {
         return Ok(());
     }
-    let shell = apt_get::program(layout, "apt-config")
-        .args(["shell", "FILE", "Dir::Etc::SourceList/f"])
-        .output()
-        .await?;
-    let quoted = shell.trim().strip_prefix("FILE='").and_then(|rest| rest.strip_suffix('\''));
-    let file =
-        quoted.ok_or_else(|| AptError::Output { program: "apt-config", line: shell.clone() })?;
-    let mut text = match fs::read_to_string(file) {
+    let [file] = apt_get::configured(layout, ["Dir::Etc::SourceList/f"]).await?;
+    let mut text = match fs::read_to_string(&file) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
         read => read.map_err(AptError::io("read", file))?,
     };

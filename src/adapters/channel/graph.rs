@@ -50,17 +50,11 @@ pub async fn ask(url: &Url, ca_file: Option<&Path>, who: Asking<'_>) -> Result<P
         }
     }
     let request = client.get(address).header(header::ACCEPT, "application/json");
-    let mut answer = request.send().await.map_err(said)?;
+    let answer = request.send().await.map_err(said)?;
     if !answer.status().is_success() {
         return Err(format!("{url}: {}", answer.status()));
     }
-    let mut text = Vec::new();
-    while let Some(piece) = answer.chunk().await.map_err(said)? {
-        text.extend_from_slice(&piece);
-        if text.len() > LONGEST {
-            return Err(format!("{url}: the answer is too long"));
-        }
-    }
+    let text = http::body(answer, LONGEST).await.map_err(|why| format!("{url}: {why}"))?;
     let graph = Graph::parse(&text).map_err(|error| format!("{url}: {}", chain(&error)))?;
     Ok(Paced { by: url.to_string(), versions: graph.next(who.current) })
 }

@@ -53,11 +53,7 @@ pub(super) async fn go_back(
     }
     match pool.named(&copy) {
         // One that was cut off has left its copy.
-        Some(old)
-            if old.origin.as_ref() == Some(&before)
-                && zfs::value(&copy, "written").await? == "0"
-                && zfs::value(&copy, "mounted").await? == "no" =>
-        {
+        Some(old) if old.origin.as_ref() == Some(&before) && was_never_started(&copy).await? => {
             zfs::destroy(&copy).await?;
         }
         Some(_) => return Err(Unfit::InTheWay(copy).into()),
@@ -157,14 +153,17 @@ async fn prune(layout: &Layout, root: &Dataset, keep: &PlanId) -> Result<(), Sna
     Ok(())
 }
 
+/// Nobody has written to a copy, and nobody looks into it.
+async fn was_never_started(copy: &str) -> Result<bool, SnapshotError> {
+    Ok(zfs::value(copy, "written").await? == "0" && zfs::value(copy, "mounted").await? == "no")
+}
+
 /// Removes a snapshot, and a copy of it that was never started.
 async fn remove(pool: &Pool, root: &Dataset, id: &PlanId) -> Result<(), SnapshotError> {
     let before = root.before(id);
     let copy = pool.named(&root.copy(id)).filter(|copy| copy.origin.as_ref() == Some(&before));
     if let Some(copy) = copy.filter(|copy| pool.next() != Some(*copy)) {
-        let never_started = zfs::value(&copy.name, "written").await? == "0"
-            && zfs::value(&copy.name, "mounted").await? == "no";
-        if !never_started {
+        if !was_never_started(&copy.name).await? {
             return Err(Unfit::InUse(copy.name.clone()).into());
         }
         zfs::destroy(&copy.name).await?;
